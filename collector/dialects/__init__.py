@@ -1,0 +1,42 @@
+"""Dialects: tables that recognise runs and tasks in any OTLP stream. The built-in ones are ours (pipeline.py) and plain traces (plain.py).
+
+Which run a span belongs to that names none is not decided here but at read, from its ancestors (collector/lineage.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from otel_bridge.facts import Attributes, LogLine, Resource, Scope, SpanEnd, SpanMoment, Work
+
+
+class Recogniser(Protocol):
+    """Says what a span or log record is in a workflow."""
+
+    def __call__(self, fact: SpanEnd | SpanMoment | LogLine, /) -> Work | None:
+        """Return the fact's Work, or None if this dialect does not speak of it. Must not change the fact."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Dialect:
+    """One way of naming runs and tasks. order: lower is asked first (ours 0, named systems 100, conventions 200, plain traces 1000)."""
+
+    name: str
+    order: int
+    recognise: Recogniser
+
+
+def interpret(fact: SpanEnd | SpanMoment | LogLine, dialects: Sequence[Dialect]) -> None:
+    """Set fact.work from the first dialect, in order, that recognises it."""
+    for dialect in dialects:
+        work = dialect.recognise(fact)
+        if work is not None:
+            work.dialect = dialect.name
+            fact.work = work
+            return
+
+
+__all__ = ["Attributes", "Dialect", "LogLine", "Recogniser", "Resource", "Scope", "SpanEnd", "SpanMoment", "Work", "interpret"]

@@ -1,0 +1,80 @@
+"""What a door is given and what it gives: the Collector it is made for, its routes, and what becomes of what it takes in.
+
+A door is a way for facts to come in (OTLP, flow events) or to be looked at (the viewer). Plugins make doors with the hook make_doors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from starlette.routing import BaseRoute
+
+from collector.model import Batch
+
+if TYPE_CHECKING:
+    import pluggy
+
+    from collector.batcher import Batcher
+    from collector.credentials import Keys
+    from collector.dialects import Dialect
+    from collector.metrics import Metrics
+    from collector.receipts import Receipts
+    from collector.settings import Settings
+    from collector.storage import Reader
+    from collector.tail import Tail
+
+
+@dataclass(slots=True)
+class Collector:
+    """The running collector, as plugins see it."""
+
+    settings: Settings
+    reader: Reader
+    batcher: Batcher
+    tail: Tail
+    dialects: Sequence[Dialect]
+    keys: Keys
+    receipts: Receipts
+    metrics: Metrics
+    plugins: pluggy.PluginManager
+
+
+@dataclass(slots=True)
+class Door:
+    """Routes to mount, and coroutines to run from start to stop (each is cancelled at the stop)."""
+
+    name: str
+    routes: Sequence[BaseRoute] = ()
+    background: Sequence[Callable[[], Coroutine[Any, Any, None]]] = ()
+
+
+class Refusal(NamedTuple):
+    """A record that was left out, by its place in the request, and why."""
+
+    index: int
+    reason: str
+
+
+@dataclass(slots=True)
+class Decoded:
+    """What a request's body turned out to be. warning: something the sender should know though nothing was refused."""
+
+    batch: Batch
+    received: int
+    refused: list[Refusal] = field(default_factory=list)
+    warning: str = ""
+
+
+@dataclass(slots=True)
+class Verdict:
+    """What became of a request after its commit."""
+
+    accepted: int
+    refused: list[Refusal]
+    warning: str = ""
+
+
+# Turns a body into rows, in the writer's thread. Raises Rejected if the body as a whole cannot be read.
+Decode = Callable[[], Decoded]

@@ -1,0 +1,139 @@
+"""Whose run each span is, and which spans are its tasks. Decided at read, never at write: the root may come last, or never. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple
+
+from collector.winners import Seen, SpanKey
+from otel_bridge import conventions as c
+
+NOBODY = b""
+
+
+class Claim(NamedTuple):
+    """A run known to have facts in a trace. source is conventions.TRACE_SOURCE for the provisional run every trace has."""
+
+    trace_id: bytes
+    run_key: bytes
+    source: str
+    run_id: str
+    generation: int
+
+
+@dataclass(slots=True)
+class Lineage:
+    """The spans of one run, by what they are in it.
+
+    members: all, by first time. run_spans: those that are the run itself. tasks: node -> its own spans and attempts.
+    owners: span -> node it belongs to, "" = the run itself.
+    """
+
+    named: bool
+    members: list[Seen] = field(default_factory=list)
+    run_spans: list[Seen] = field(default_factory=list)
+    tasks: dict[str, list[Seen]] = field(default_factory=dict)
+    owners: dict[SpanKey, str] = field(default_factory=dict)
+
+
+def trace_lineage(run_key: bytes, seen: Mapping[SpanKey, Seen], claims: Sequence[Claim]) -> Lineage:
+    """Return the spans of run_key among everything seen in its traces.
+
+    A span belongs to the run it names, else to that of its nearest ancestor that names one, else to the only run that claims its trace.
+    Where several runs claim it and no ancestor decides, it belongs to none of them: the trace's own page shows it.
+    """
+    named = {claim.run_key for claim in claims if claim.source != c.TRACE_SOURCE}
+    claimants: dict[bytes, set[bytes]] = {}
+    for claim in claims:
+        if claim.run_key in named:
+            claimants.setdefault(claim.trace_id, set()).add(claim.run_key)
+    belongs = _Belonging(seen, claimants)
+    members = [span for span in seen.values() if belongs.run_of(span) == run_key]
+    members.sort(key=lambda span: (span.first_ns, span.trace_id, span.span_id))
+    lineage = Lineage(named=run_key in named, members=members)
+    _assign_roles(lineage, run_key, seen)
+    return lineage
+
+
+class _Belonging:
+    """Finds each span's run by walking up its parents once; what was found on the way is kept."""
+
+    def __init__(self, seen: Mapping[SpanKey, Seen], claimants: Mapping[bytes, set[bytes]]) -> None:
+        self._seen = seen
+        self._claimants = claimants
+        self._known: dict[SpanKey, bytes] = {}
+
+    def run_of(self, span: Seen) -> bytes:
+        path: list[SpanKey] = []
+        current: Seen | None = span
+        run_key = None
+        while current is not None and current.key not in path[-1:]:
+            run_key = self._known.get(current.key) or current.work.run_key or None
+            path.append(current.key)
+            if run_key is not None or len(path) > len(self._seen):
+                break
+            current = self._seen.get((current.trace_id, current.parent_span_id))
+        if run_key is None:
+            run_key = self._by_trace(span.trace_id)
+        self._known.update(dict.fromkeys(path, run_key))
+        return run_key
+
+    def _by_trace(self, trace_id: bytes) -> bytes:
+        claimants = self._claimants.get(trace_id, set())
+        if not claimants:
+            return trace_id
+        return next(iter(claimants)) if len(claimants) == 1 else NOBODY
+
+
+def _assign_roles(lineage: Lineage, run_key: bytes, seen: Mapping[SpanKey, Seen]) -> None:
+    members = lineage.members
+    if lineage.named:
+        lineage.run_spans = [span for span in members if span.work.role == c.ROLE_RUN and span.work.run_key == run_key]
+        tasks = [span for span in members if span.work.role in (c.ROLE_TASK, c.ROLE_ATTEMPT)]
+    else:
+        lineage.run_spans = [span for span in members if not span.parent_span_id][:1]
+        tasks = []
+    if not tasks:
+        tasks = [_as_task(span) for span in _plain_tasks(lineage, seen)]
+    for span in tasks:
+        lineage.tasks.setdefault(span.work.node, []).append(span)
+    _find_owners(lineage, tasks, seen)
+
+
+def _plain_tasks(lineage: Lineage, seen: Mapping[SpanKey, Seen]) -> list[Seen]:
+    """Without a word on tasks, the children of the root are tasks; until the root comes, the spans whose parent nobody has seen."""
+    roots = {span.key for span in lineage.run_spans}
+    others = [span for span in lineage.members if span.key not in roots and span.work.role != c.ROLE_RUN]
+    children = [span for span in others if (span.trace_id, span.parent_span_id) in roots]
+    if lineage.named:
+        return children or ([] if roots else _orphans(others, seen))
+    return [span for span in others if (span.trace_id, span.parent_span_id) in roots or _is_orphan(span, seen)]
+
+
+def _orphans(spans: Iterable[Seen], seen: Mapping[SpanKey, Seen]) -> list[Seen]:
+    return [span for span in spans if span.parent_span_id and _is_orphan(span, seen)]
+
+
+def _is_orphan(span: Seen, seen: Mapping[SpanKey, Seen]) -> bool:
+    return (span.trace_id, span.parent_span_id) not in seen
+
+
+def _as_task(span: Seen) -> Seen:
+    """A plain span's node is its id: its name may repeat, and a number by order would change when a late one arrives."""
+    work = replace(span.work, node=span.span_id.hex(), task_name=span.name, task_key=span.name, role=c.ROLE_TASK)
+    return replace(span, work=work)
+
+
+def _find_owners(lineage: Lineage, tasks: Iterable[Seen], seen: Mapping[SpanKey, Seen]) -> None:
+    owners = lineage.owners
+    owners.update({span.key: span.work.node for span in tasks})
+    owners.update({span.key: "" for span in lineage.run_spans})
+    for span in lineage.members:
+        path: list[SpanKey] = []
+        current: Seen | None = span
+        while current is not None and current.key not in owners and len(path) <= len(seen):
+            path.append(current.key)
+            current = seen.get((current.trace_id, current.parent_span_id))
+        owner = owners.get(current.key, "") if current is not None else ""
+        owners.update(dict.fromkeys(path, owner))

@@ -1,0 +1,284 @@
+"""What is stored: the columns of the fact tables, and the Batch that carries them.
+
+How facts become rows is in rows.py, what people see of them in picture.py.
+Columnar batches (Arrow) come beside the rows with the same columns; see ARCHITECTURE.md, decision 6.
+Times are int64 ns since the epoch, 0 = unknown; ids are bytes; JSON columns are text (collector/attributes.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import chain
+from typing import NamedTuple
+
+from otel_bridge.conventions import TRACE_SOURCE
+
+DEFAULT_PROJECT = 1
+
+# Where starts go that deserve no day of their own: a broken clock's, and those older than what is kept.
+ODD_DAY = 0
+
+
+class SpanRow(NamedTuple):
+    """A finished span as stored. Key: project, trace_id, span_id, day; of several ends the greatest (rank, weight, digest) stays."""
+
+    project: int
+    trace_id: bytes
+    span_id: bytes
+    day: int
+    rank: int
+    weight: int
+    digest: bytes
+    received_ns: int
+    parent_span_id: bytes
+    trace_state: str
+    flags: int
+    name: str
+    kind: int
+    start_ns: int
+    end_ns: int
+    attributes: str
+    dropped_attributes: int
+    events: str
+    dropped_events: int
+    links: str
+    dropped_links: int
+    status_code: int
+    status_message: str
+    resource_id: bytes
+    scope_id: bytes
+    source: str
+    run_id: str
+    generation: int
+    run_key: bytes
+    flow_key: str
+    flow_name: str
+    task_key: str
+    task_name: str
+    node: str
+    attempt: int | None
+    role: str
+    dialect: str
+    result: str
+    error: str
+
+
+class MomentRow(NamedTuple):
+    """A moment of a span as stored. Key: project, trace_id, span_id, day, kind, at.
+
+    at: 0 for the kinds that happen once (of several the one with its own time stays, then the least time), else what tells repeats apart.
+    """
+
+    project: int
+    trace_id: bytes
+    span_id: bytes
+    day: int
+    kind: str
+    at: int
+    rank: int
+    time_ns: int
+    digest: bytes
+    received_ns: int
+    name: str
+    parent_span_id: bytes
+    start_ns: int
+    process: str
+    attributes: str
+    resource_id: bytes
+    source: str
+    run_id: str
+    generation: int
+    run_key: bytes
+    flow_key: str
+    flow_name: str
+    task_key: str
+    task_name: str
+    node: str
+    attempt: int | None
+    role: str
+    dialect: str
+
+
+class LogRow(NamedTuple):
+    """A log record as stored. Key: project, trace_id, time_ns, digest, twin, day.
+
+    twin: n-th identical record of its request. stamped: 1 if time_ns is our receipt and digest stands for the sender's event_id;
+    of those, one digest a trace is stored, and day is ODD_DAY. body is JSON.
+    """
+
+    project: int
+    trace_id: bytes
+    time_ns: int
+    digest: bytes
+    twin: int
+    day: int
+    stamped: int
+    own_time_ns: int
+    observed_ns: int
+    received_ns: int
+    span_id: bytes
+    severity_number: int
+    severity_text: str
+    body: str
+    event_name: str
+    flags: int
+    attributes: str
+    dropped_attributes: int
+    resource_id: bytes
+    scope_id: bytes
+    source: str
+    run_id: str
+    generation: int
+    run_key: bytes
+    node: str
+
+
+class ResourceRow(NamedTuple):
+    """Who sent it, stored once a content. resource_id: blake2b-128 of the other columns."""
+
+    resource_id: bytes
+    attributes: str
+    dropped_attributes: int
+    schema_url: str
+    entity_refs: str
+
+
+class ScopeRow(NamedTuple):
+    """Which library made it, stored once a content. scope_id: blake2b-128 of the other columns."""
+
+    scope_id: bytes
+    name: str
+    version: str
+    attributes: str
+    dropped_attributes: int
+    schema_url: str
+
+
+class ProcessRow(NamedTuple):
+    """When a sender's process was last heard; exited_ns is 0 while it has not said that it ends. Key: project, process; greatest times stay."""
+
+    project: int
+    process: str
+    heard_ns: int
+    interval_ms: int
+    exited_ns: int
+
+
+class FoldSpan(NamedTuple):
+    """The columns of a finished span that the fold reads. attributes is empty for a span with no role in a run."""
+
+    trace_id: bytes
+    span_id: bytes
+    parent_span_id: bytes
+    rank: int
+    weight: int
+    digest: bytes
+    day: int
+    name: str
+    start_ns: int
+    end_ns: int
+    status_code: int
+    result: str
+    error: str
+    attributes: str
+    source: str
+    run_id: str
+    generation: int
+    run_key: bytes
+    flow_key: str
+    flow_name: str
+    task_key: str
+    task_name: str
+    node: str
+    attempt: int | None
+    role: str
+
+
+class FoldMoment(NamedTuple):
+    """The columns of a moment that the fold reads."""
+
+    trace_id: bytes
+    span_id: bytes
+    parent_span_id: bytes
+    kind: str
+    at: int
+    rank: int
+    time_ns: int
+    digest: bytes
+    day: int
+    name: str
+    start_ns: int
+    process: str
+    attributes: str
+    source: str
+    run_id: str
+    generation: int
+    run_key: bytes
+    flow_key: str
+    flow_name: str
+    task_key: str
+    task_name: str
+    node: str
+    attempt: int | None
+    role: str
+
+
+class Touched(NamedTuple):
+    """A run that a batch says something about, in one of its traces. source is conventions.TRACE_SOURCE where a fact names no run."""
+
+    run_key: bytes
+    trace_id: bytes
+    source: str
+    run_id: str
+    generation: int
+
+
+@dataclass(slots=True)
+class Batch:
+    """The rows of one or more requests, ready to be written in one transaction."""
+
+    spans: list[SpanRow] = field(default_factory=list)
+    moments: list[MomentRow] = field(default_factory=list)
+    logs: list[LogRow] = field(default_factory=list)
+    processes: list[ProcessRow] = field(default_factory=list)
+    resources: dict[bytes, ResourceRow] = field(default_factory=dict)
+    scopes: dict[bytes, ScopeRow] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        """Count the facts: what is left when catalogue rows are not."""
+        return len(self.spans) + len(self.moments) + len(self.logs) + len(self.processes)
+
+    def extend(self, other: Batch) -> None:
+        """Take over another batch's rows."""
+        self.spans += other.spans
+        self.moments += other.moments
+        self.logs += other.logs
+        self.processes += other.processes
+        self.resources |= other.resources
+        self.scopes |= other.scopes
+
+    def halves(self) -> tuple[Batch, Batch]:
+        """Split the facts in two, to find the one a storage refuses; both halves keep the catalogue rows."""
+        first, second = Batch(resources=self.resources, scopes=self.scopes), Batch(resources=self.resources, scopes=self.scopes)
+        middle = len(self) // 2
+        place = 0
+        for name in ("spans", "moments", "logs", "processes"):
+            rows = getattr(self, name)
+            cut = min(max(middle - place, 0), len(rows))
+            setattr(first, name, rows[:cut])
+            setattr(second, name, rows[cut:])
+            place += len(rows)
+        return first, second
+
+    def touched(self) -> list[Touched]:
+        """List the runs this batch says something about, sorted. A fact that names no run touches its trace's provisional run."""
+        rows: Iterator[SpanRow | MomentRow | LogRow] = chain(self.spans, self.moments, self.logs)
+        found = {
+            Touched(row.run_key, row.trace_id, row.source, row.run_id, row.generation)
+            if row.run_key
+            else Touched(row.trace_id, row.trace_id, TRACE_SOURCE, row.trace_id.hex(), 0)
+            for row in rows
+            if row.trace_id
+        }
+        return sorted(found)

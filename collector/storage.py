@@ -1,0 +1,237 @@
+"""What a storage promises: Writer, Reader, Storage, and the shapes of questions and answers. No implementation lives here.
+
+collector.testing.StorageContract proves the promises of any storage; storage_plugins/sqlite is the built-in one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
+
+from collector.model import Batch, LogRow, MomentRow, ResourceRow, ScopeRow, SpanRow
+from collector.picture import Run, RunPicture
+
+Item = TypeVar("Item")
+
+LARGEST_PAGE = 1000
+
+
+class Resync(Exception):
+    """The cursor is older than what is kept: take a new snapshot and go on from its cursor."""
+
+
+class BadCursor(ValueError):
+    """This cursor was not made by this server: begin again without one."""
+
+
+class RunRef(NamedTuple):
+    """A run as an address names it. Without a source or generation the newest that fits is meant."""
+
+    run_id: str
+    source: str | None = None
+    generation: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RunQuery:
+    """Which runs to list, newest first. kind: picture.KIND_RUN, KIND_TRACE, or None for both. cursor: a Page's next_cursor."""
+
+    kind: str | None = None
+    flow_key: str | None = None
+    limit: int = 50
+    cursor: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LogQuery:
+    """Which log lines of a run to read, by time. min_severity: an OTel severity number; node: "" = the run's own lines, None = all.
+
+    since_version: only lines stored after that version of the run. newest: the last page first; a page is always in order of time.
+    """
+
+    min_severity: int = 0
+    node: str | None = None
+    since_version: int | None = None
+    newest: bool = False
+    limit: int = 200
+    cursor: str | None = None
+
+
+@dataclass(slots=True)
+class Page(Generic[Item]):
+    """Part of a list. next_cursor is None on the last page."""
+
+    items: list[Item]
+    next_cursor: str | None = None
+
+
+@dataclass(slots=True)
+class Heard:
+    """What is known of the senders of a run: when anything last came, and by when each of its processes must be heard again (0: it exited)."""
+
+    last_ns: int = 0
+    beating_until_ns: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class RunView:
+    """A run's picture at one moment of the store.
+
+    version: rises with every fact of the run; of two views of one run the greater version is the newer. cursor: where to read news from.
+    flow_id, task_ids (by task_key): ids of the catalogue rows.
+    """
+
+    picture: RunPicture
+    version: int
+    cursor: str
+    heard: Heard
+    flow_id: str = ""
+    task_ids: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class RunSummary:
+    """A run as the lists show it: the cached fold. run.trace_ids is empty here."""
+
+    run: Run
+    version: int
+    heard: Heard
+    flow_id: str = ""
+
+
+@dataclass(slots=True)
+class FlowSummary:
+    """A flow of the catalogue. run_counts: its runs by state; latest: its newest run, if any is left."""
+
+    id: str
+    flow_key: str
+    name: str
+    description: str
+    tags: Sequence[Any]
+    created_ns: int
+    updated_ns: int
+    run_counts: dict[str, int]
+    latest: RunSummary | None
+
+
+@dataclass(slots=True)
+class LogEntry:
+    """A line of a run's log: a log record, or a finished span's event. id is unique in the run and the same on every delivery."""
+
+    id: str
+    time_ns: int
+    severity_number: int
+    severity_text: str
+    message: str
+    event: str
+    node: str
+    payload: Any
+    version: int
+
+
+@dataclass(slots=True)
+class TraceFacts:
+    """All facts with one trace id, as stored, and the catalogue rows they point to."""
+
+    spans: list[SpanRow]
+    moments: list[MomentRow]
+    logs: list[LogRow]
+    resources: dict[bytes, ResourceRow]
+    scopes: dict[bytes, ScopeRow]
+
+
+@dataclass(slots=True)
+class Changes:
+    """News since a cursor: the keys of runs of which new facts were committed, and the traces those facts are in."""
+
+    run_keys: Collection[bytes]
+    trace_ids: Collection[bytes]
+    cursor: str
+
+
+class Writer(Protocol):
+    """Takes facts. Plain functions, each called from a thread of its own; several may be called at once."""
+
+    def write(self, batch: Batch) -> None:
+        """Store a batch, all or nothing; when this returns, it survives a crash of the machine.
+
+        Idempotent and order-free: of each key the greatest fact stays, whatever came first (model.py says which is greatest).
+        Raises Rejected if the content itself is refused (the caller halves the batch to find the row), Unavailable if it may work later.
+        """
+        ...
+
+    def fold(self, now_ns: int) -> float | None:
+        """Bring the cached runs and catalogues up to date with the facts, as far as they are due.
+
+        A run is folded at once when it was quiet, else at most every settings.fold_every_ms. Returns the seconds until another is due, None
+        if none waits. Raises Unavailable; what was not folded stays marked, over a restart too.
+        """
+        ...
+
+
+class Reader(Protocol):
+    """Answers questions. Each call sees one snapshot of the store. Raises Unavailable while the store cannot be read.
+
+    Never answers a narrower question than was asked; lists are paged by key, never by offset, and raise BadCursor for a cursor not theirs.
+    """
+
+    async def find_run(self, ref: RunRef) -> bytes | None:
+        """Return the run_key an address means, None if no fact names such a run."""
+        ...
+
+    async def view_run(self, run_key: bytes) -> RunView | None:
+        """Return a run folded from all its committed facts, None if there are none."""
+        ...
+
+    async def list_runs(self, query: RunQuery) -> Page[RunSummary]:
+        """List runs, newest first. Hidden ones are left out."""
+        ...
+
+    async def list_flows(self, limit: int, cursor: str | None) -> Page[FlowSummary]:
+        """List the catalogue by flow_key."""
+        ...
+
+    async def find_flow(self, flow_key: str) -> FlowSummary | None:
+        """Return one flow of the catalogue, None if no run of it is known."""
+        ...
+
+    async def read_logs(self, run_key: bytes, query: LogQuery) -> Page[LogEntry]:
+        """Read a run's log lines: log records and the events of finished spans."""
+        ...
+
+    async def read_trace(self, trace_id: bytes) -> TraceFacts:
+        """Return everything stored with this trace id; empty lists if nothing is."""
+        ...
+
+    async def changes(self, cursor: str) -> Changes:
+        """Return what was committed since a cursor, missing nothing. Raises Resync if the cursor is older than what is kept."""
+        ...
+
+    async def latest_cursor(self) -> str:
+        """Return the cursor from which only what is committed later is news."""
+        ...
+
+    async def has_runs(self) -> bool:
+        """Return whether any run that would be listed exists."""
+        ...
+
+    async def ping(self) -> None:
+        """Return if the store can be read and written just now. Raises Unavailable."""
+        ...
+
+
+class Storage(Protocol):
+    """A place facts live. Made by the hook make_storage; opened and closed once by the application."""
+
+    name: str
+    writer: Writer
+    reader: Reader
+
+    def open(self) -> None:
+        """Connect, and bring an embedded store's schema up to date. Raises Unavailable, or Rejected if it is newer than this program."""
+        ...
+
+    def close(self) -> None:
+        """Let go of files and connections. Nothing is written afterwards."""
+        ...

@@ -1,0 +1,192 @@
+"""The news since a cursor, folded, to those who watch a run. One a process; local and remote commits take the same path.
+
+Nothing is read while nobody watches. A subscriber that does not keep up is told to take a new snapshot, and costs nobody else anything.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+
+from collector.errors import Unavailable
+from collector.metrics import Metrics
+from collector.picture import TaskRun
+from collector.storage import LARGEST_PAGE, LogEntry, LogQuery, Reader, Resync, RunView
+
+log = logging.getLogger(__name__)
+
+# News are gathered this long before they are read: 20 pictures a second are more than an eye follows.
+GATHER_S = 0.05
+# A hint may be lost with the process that committed; then this is how late its news are.
+LOOK_ANYWAY_S = 1.0
+# A large run's picture may take longer than GATHER_S: rest this many times what the last round took, so that half a core stays free.
+REST_FACTOR = 1.0
+MOST_LOGS = LARGEST_PAGE
+
+
+@dataclass(frozen=True, slots=True)
+class News:
+    """What changed in a run: its new view, the task runs that differ from the view before, and the log lines that came."""
+
+    view: RunView
+    tasks: list[TaskRun]
+    logs: list[LogEntry]
+
+
+@dataclass(slots=True, eq=False)
+class Subscription:
+    """One watcher's news, in order. view: the snapshot they follow on. Iterate over it; Resync means: take a new snapshot."""
+
+    view: RunView
+    queue: asyncio.Queue[News | None]
+
+    async def next(self, timeout_s: float) -> News | None:
+        """Return the next news, or None if there were none for timeout_s. Raises Resync if this watcher fell behind."""
+        try:
+            async with asyncio.timeout(timeout_s):
+                news = await self.queue.get()
+        except TimeoutError:
+            return None
+        if news is None:
+            raise Resync
+        return news
+
+
+@dataclass(slots=True)
+class _Watch:
+    """A watched run: its newest view and who follows it."""
+
+    view: RunView
+    subscribers: set[Subscription] = field(default_factory=set)
+
+
+class Tail:
+    """Reads what was committed since its cursor and tells the watchers of the runs it is about."""
+
+    def __init__(self, reader: Reader, metrics: Metrics, queue_size: int) -> None:
+        """queue_size: news a watcher may have waiting."""
+        self._reader = reader
+        self._metrics = metrics
+        self._queue_size = queue_size
+        self._watches: dict[bytes, _Watch] = {}
+        self._opening = asyncio.Lock()
+        self._hinted = asyncio.Event()
+        self._cursor: str | None = None
+
+    def hint(self) -> None:
+        """Say that something was committed. Costs nothing while nobody watches."""
+        self._hinted.set()
+
+    @contextlib.asynccontextmanager
+    async def subscribe(self, run_key: bytes) -> AsyncIterator[Subscription | None]:
+        """Follow a run: the subscription holds its view, and gets every news after that view. None if there is no such run."""
+        subscription = await self._join(run_key)
+        try:
+            yield subscription
+        finally:
+            self._leave(run_key, subscription)
+
+    async def _join(self, run_key: bytes) -> Subscription | None:
+        async with self._opening:
+            watch = self._watches.get(run_key)
+            if watch is None:
+                if self._cursor is None:
+                    self._cursor = await self._reader.latest_cursor()
+                view = await self._reader.view_run(run_key)
+                if view is None:
+                    return None
+                watch = self._watches[run_key] = _Watch(view)
+            subscription = Subscription(watch.view, asyncio.Queue(self._queue_size))
+            watch.subscribers.add(subscription)
+            self._hinted.set()
+            return subscription
+
+    def _leave(self, run_key: bytes, subscription: Subscription | None) -> None:
+        watch = self._watches.get(run_key)
+        if watch is None or subscription is None:
+            return
+        watch.subscribers.discard(subscription)
+        if not watch.subscribers:
+            del self._watches[run_key]
+        if not self._watches:
+            self._cursor = None
+
+    async def run(self) -> None:
+        """Follow the commits until cancelled."""
+        while True:
+            await self._wait()
+            began = time.monotonic()
+            try:
+                await self._look()
+            except Unavailable as error:
+                log.warning("news cannot be read just now, will look again: %s", error)
+                await asyncio.sleep(LOOK_ANYWAY_S)
+            await asyncio.sleep(GATHER_S + REST_FACTOR * (time.monotonic() - began))
+
+    async def _wait(self) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(LOOK_ANYWAY_S if self._watches else None):
+                await self._hinted.wait()
+        self._hinted.clear()
+
+    async def _look(self) -> None:
+        cursor = self._cursor
+        if cursor is None:
+            return
+        try:
+            changes = await self._reader.changes(cursor)
+        except Resync:
+            self._drop_everybody()
+            return
+        if self._cursor is None:
+            return
+        self._cursor = changes.cursor
+        traces = set(changes.trace_ids)
+        for run_key, watch in list(self._watches.items()):
+            if run_key in changes.run_keys or not traces.isdisjoint(watch.view.picture.run.trace_ids):
+                await self._refresh(run_key, watch)
+
+    async def _refresh(self, run_key: bytes, watch: _Watch) -> None:
+        view = await self._reader.view_run(run_key)
+        if view is None or view.version <= watch.view.version:
+            return
+        page = await self._reader.read_logs(run_key, LogQuery(since_version=watch.view.version, limit=MOST_LOGS))
+        before = {task.node: task for task in watch.view.picture.tasks}
+        changed = [task for task in view.picture.tasks if before.get(task.node) != task]
+        if page.next_cursor is not None or len(before.keys() - {task.node for task in view.picture.tasks}):
+            self._resync(watch, view)  # more lines than one message holds, or rows that are no more: a page is the cheaper answer
+            return
+        logs = [entry for entry in page.items if entry.version <= view.version]
+        watch.view = view
+        self._tell(watch, News(view, changed, logs))
+
+    def _tell(self, watch: _Watch, news: News) -> None:
+        for subscription in list(watch.subscribers):
+            if subscription.queue.full():
+                self._give_up(watch, subscription)
+            else:
+                subscription.queue.put_nowait(news)
+
+    def _resync(self, watch: _Watch, view: RunView) -> None:
+        watch.view = view
+        for subscription in list(watch.subscribers):
+            self._give_up(watch, subscription)
+
+    def _give_up(self, watch: _Watch, subscription: Subscription) -> None:
+        """Its news go; the one thing left in its queue is the word that it must begin again."""
+        watch.subscribers.discard(subscription)
+        while not subscription.queue.empty():
+            subscription.queue.get_nowait()
+        subscription.queue.put_nowait(None)
+        self._metrics.resyncs.inc()
+
+    def _drop_everybody(self) -> None:
+        for watch in list(self._watches.values()):
+            for subscription in list(watch.subscribers):
+                self._give_up(watch, subscription)
+        self._watches.clear()
+        self._cursor = None

@@ -1,0 +1,63 @@
+"""Times as people send them, made nanoseconds since the epoch, UTC. Pure.
+
+R012: none, ISO with or without a zone, epoch seconds, ms, us or ns, as a number or as text.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime, timedelta, timezone
+from decimal import Decimal, InvalidOperation
+
+LATEST_NS = 2**63 - 1
+EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
+
+# An epoch number tells its unit by its size: 10^11 s is the year 5138, 10^11 ms is 1973.
+_UNITS = ((Decimal(10) ** 11, 10**9), (Decimal(10) ** 14, 10**6), (Decimal(10) ** 17, 10**3))
+_ISO = re.compile(r"(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d(?::\d\d)?)(?:[.,](\d{1,9})\d*)?\s*(Z|z|[+-]\d\d:?\d\d)?")
+_NUMBER = re.compile(r"\s*\d{1,20}(\.\d{1,20})?\s*")
+
+
+def to_ns(value: object) -> int:
+    """Return value as ns since the epoch, or 0 where it says no usable time (then the receipt stands in for it)."""
+    if isinstance(value, bool):
+        return 0
+    if isinstance(value, (int, float)):
+        return _from_number(str(value))
+    if isinstance(value, str):
+        return _from_number(value) if _NUMBER.fullmatch(value) else _from_iso(value.strip())
+    return 0
+
+
+def to_iso(time_ns: int) -> str:
+    """Return ns since the epoch as ISO 8601 in UTC with microseconds, as seed 000's timestamptz prints."""
+    moment = EPOCH + timedelta(microseconds=time_ns // 1000)
+    return moment.strftime("%Y-%m-%dT%H:%M:%S.%fZ") if moment.year >= 1000 else moment.isoformat()
+
+
+def _from_number(text: str) -> int:
+    try:
+        number = Decimal(text)
+    except InvalidOperation:
+        return 0
+    if not number.is_finite() or number <= 0 or number > LATEST_NS:
+        return 0
+    factor = next((factor for bound, factor in _UNITS if number < bound), 1)
+    return _within(int(number * factor))
+
+
+def _from_iso(text: str) -> int:
+    match = _ISO.fullmatch(text)
+    if match is None:
+        return 0
+    day, clock, fraction, zone = match.groups()
+    offset = "+00:00" if zone in (None, "Z", "z") else f"{zone[:3]}:{zone[-2:]}"
+    try:
+        whole = datetime.fromisoformat(f"{day}T{clock}{offset}") - EPOCH
+    except (ValueError, OverflowError):
+        return 0
+    return _within((whole.days * 86_400 + whole.seconds) * 10**9 + int((fraction or "0").ljust(9, "0")))
+
+
+def _within(time_ns: int) -> int:
+    return time_ns if 0 < time_ns <= LATEST_NS else 0

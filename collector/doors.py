@@ -53,7 +53,7 @@ class Door:
 class Refusal(NamedTuple):
     """A record that was left out, by its place in the request, and why."""
 
-    index: int
+    place: int
     reason: str
 
 

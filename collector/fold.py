@@ -30,8 +30,8 @@ from collector.picture import (
     RunPicture,
     TaskRun,
 )
-from collector.tries import NumberedTry, give_retries, retries_of, tries_of
-from collector.winners import Seen, greatest_facts
+from collector.tries import Tries, give_retries, retries_of, settle_attempts, tries_of
+from collector.winners import Seen, are_paused, greatest_facts
 from otel_bridge import conventions as c
 
 STATE_OF_RESULT = {
@@ -62,8 +62,9 @@ class Facts:
 def fold(run_key: bytes, facts: Facts, now_ns: int) -> RunPicture:
     """Return the picture of one run from all facts in its traces.
 
-    run_key: of a named run, or a trace id for the provisional run of a plain trace. now_ns decides one thing only: whether a plain trace
-    with an ended root and open spans still runs (their process beats) or is over; run.recheck_ns says when to ask again.
+    run_key: of a named run, or a trace id for the provisional run of a plain trace; facts.claims must hold a claim of it.
+    now_ns decides one thing only: whether a plain trace with an ended root and open spans still runs (their process beats) or is over;
+    run.recheck_ns says when to ask again.
     """
     lineage = trace_lineage(run_key, greatest_facts(facts.spans, facts.moments), facts.claims)
     run = _describe_run(run_key, lineage, facts)
@@ -76,10 +77,11 @@ def fold(run_key: bytes, facts: Facts, now_ns: int) -> RunPicture:
     run.finished_ns = _run_finish(run, lineage, end)
     if run.status in TERMINAL:
         _close_open_tasks(tasks, run.finished_ns)
+    settle_attempts(tasks)
     tasks.sort(key=lambda task: (task.started_ns or 2**63, task.node))
     run.counts = dict(Counter(task.status for task in tasks))
-    run.error = run.error or _first_error(tasks)
-    return RunPicture(run, tasks, lineage.owners)
+    run.error = "" if run.status == SUCCEEDED else run.error or _first_error(tasks)
+    return RunPicture(run, tasks, lineage.owners, lineage.own_traces)
 
 
 # --- the run ---------------------------------------------------------------------------------------------------------------------------
@@ -92,8 +94,8 @@ def _describe_run(run_key: bytes, lineage: Lineage, facts: Facts) -> Run:
     speakers = [*lineage.run_spans, *members]
     attributes = _merged_attributes(lineage.run_spans)
     times = [seen.first_ns for seen in members if seen.first_ns]
+    starts = [seen.started_ns or seen.first_ns for seen in members if seen.begun or seen.end]
     days = [day for seen in members for day in seen.days] or [0]
-    declared = attributes.get(c.TASKS_DECLARED)
     return Run(
         run_key=run_key,
         source=claim.source,
@@ -105,13 +107,13 @@ def _describe_run(run_key: bytes, lineage: Lineage, facts: Facts) -> Run:
         flow_name=_first(seen.work.flow_name for seen in speakers),
         flow_id=_text(attributes.get(c.FLOW_ID)),
         description=_text(attributes.get(c.FLOW_DESCRIPTION)),
-        started_ns=_first_number(seen.started_ns for seen in lineage.run_spans) or min(times, default=0),
+        started_ns=_first_number(seen.started_ns for seen in lineage.run_spans) or min(starts, default=0),
         first_ns=min(times, default=facts.first_ns),
         params=attributes.get(c.PARAMS),
         metadata=_metadata(attributes),
         tags=_sequence(attributes.get(c.TAGS)),
         error=_first(seen.end.error for seen in lineage.run_spans if seen.end),
-        tasks_declared=declared if isinstance(declared, int) and not isinstance(declared, bool) else None,
+        tasks_declared=_whole(attributes.get(c.TASKS_DECLARED)),
         hidden=not lineage.named and not members,
         trace_ids=sorted({claim.trace_id for claim in claims}),
         first_day=min(days),
@@ -128,7 +130,7 @@ def _run_state(run: Run, lineage: Lineage, end: FoldSpan | None, tasks: Sequence
         if stated or run.kind == KIND_TRACE:
             return stated or SUCCEEDED
         return FAILED if any(task.status == FAILED for task in tasks) else SUCCEEDED
-    if any(seen.paused for seen in lineage.run_spans):
+    if are_paused(lineage.run_spans):
         return PAUSED
     if any(seen.begun or seen.end for seen in lineage.members):
         return RUNNING
@@ -143,7 +145,9 @@ def _stated_state(end: FoldSpan) -> str:
 
 
 def _keep_beating_trace_open(run: Run, lineage: Lineage, beating_until_ns: Mapping[str, int], now_ns: int) -> None:
-    """Never infer completion from the root's end alone: an open span in a process that beats is work going on."""
+    """Never infer completion from the root's end alone: an open span in a process that beats is work going on. A person's word stands."""
+    if any(seen.cancelled for seen in lineage.run_spans):
+        return
     until = [beating_until_ns.get(seen.process, 0) for seen in lineage.members if seen.is_open]
     alive = [time for time in until if time > now_ns]
     if alive:
@@ -168,9 +172,6 @@ def _close_open_tasks(tasks: Iterable[TaskRun], finished_ns: int) -> None:
         task.status = CANCELLED if begun else SKIPPED
         task.finished_ns = max(finished_ns, task.started_ns) if begun else 0
         task.inferred = True
-        for attempt in task.attempts:
-            if attempt.status == RUNNING:
-                attempt.status, attempt.finished_ns = CANCELLED, task.finished_ns
 
 
 def _first_error(tasks: Iterable[TaskRun]) -> str:
@@ -182,10 +183,11 @@ def _first_error(tasks: Iterable[TaskRun]) -> str:
 
 
 def _fold_task(node: str, spans: Sequence[Seen]) -> TaskRun:
-    own, attempts = tries_of(spans)
-    deciding = _greatest_end(own) or _end_of_last(attempts)
+    own, tries = tries_of(spans)
+    newest = max(tries, default=0)
+    deciding = _deciding_end(own) or _deciding_end(tries.get(newest, ()))
     attributes = _merged_attributes(own or spans)
-    status = _task_state(own, attempts, deciding)
+    status = _task_state(own, tries, deciding)
     name = _first(seen.work.task_name for seen in spans) or _first(seen.name for seen in spans)
     starts = [seen.started_ns for seen in spans if seen.started_ns]
     return TaskRun(
@@ -196,8 +198,8 @@ def _fold_task(node: str, spans: Sequence[Seen]) -> TaskRun:
         started_ns=_first_number(seen.started_ns for seen in own) or min(starts, default=0),
         finished_ns=_task_finish(status, own, deciding),
         error=deciding.error if deciding and status == FAILED else "",
-        attempt=max([_whole(attributes.get(c.ATTEMPT)) or 1, 1, *(number for number, _ in attempts)]),
-        attempts=[_attempt(number, seen) for number, seen in attempts],
+        attempt=max(_whole(attributes.get(c.ATTEMPT)) or 1, 1, newest),
+        attempts=[_attempt(number, tries[number]) for number in sorted(tries)],
         priority=_whole(attributes.get(c.PRIORITY)),
         tags=_sequence(attributes.get(c.TAGS)),
         run_in=_text(attributes.get(c.RUN_IN)),
@@ -206,20 +208,19 @@ def _fold_task(node: str, spans: Sequence[Seen]) -> TaskRun:
     )
 
 
-def _end_of_last(attempts: Sequence[NumberedTry]) -> FoldSpan | None:
-    """Return the greatest attempt's end: it speaks for the task run, unless it says that another try follows."""
-    end = attempts[-1][1].end if attempts else None
-    return None if end is None or end.result == c.RESULT_RETRY else end
+def _deciding_end(spans: Sequence[Seen]) -> FoldSpan | None:
+    """Return the end that speaks for the task run: none that says that another try follows."""
+    return _greatest_end([seen for seen in spans if seen.end is not None and seen.end.result != c.RESULT_RETRY])
 
 
-def _task_state(own: Sequence[Seen], attempts: Sequence[NumberedTry], deciding: FoldSpan | None) -> str:
+def _task_state(own: Sequence[Seen], tries: Tries, deciding: FoldSpan | None) -> str:
     if any(seen.cancelled for seen in own):
         return CANCELLED
     if deciding is not None:
         return _stated_state(deciding) or SUCCEEDED
-    if any(seen.paused for seen in own):
+    if are_paused(own):
         return PAUSED
-    if attempts or any(seen.begun for seen in own):
+    if tries or any(seen.begun or seen.end for seen in own):
         return RUNNING
     return QUEUED if any(seen.queued for seen in own) else PENDING
 
@@ -230,12 +231,13 @@ def _task_finish(status: str, own: Sequence[Seen], deciding: FoldSpan | None) ->
     return deciding.end_ns if deciding is not None else max((seen.cancelled_ns for seen in own), default=0)
 
 
-def _attempt(number: int, seen: Seen) -> Attempt:
-    end = seen.end
+def _attempt(number: int, spans: Sequence[Seen]) -> Attempt:
+    end = _greatest_end(spans)
+    started_ns = min((seen.started_ns for seen in spans if seen.started_ns), default=0)
     if end is None:
-        return Attempt(number, RUNNING if seen.begun else PENDING, seen.started_ns)
+        return Attempt(number, RUNNING if any(seen.begun for seen in spans) else PENDING, started_ns)
     status = FAILED if end.result == c.RESULT_RETRY else _stated_state(end) or SUCCEEDED
-    return Attempt(number, status, seen.started_ns, end.end_ns, end.error)
+    return Attempt(number, status, started_ns, end.end_ns, end.error if status == FAILED else "")
 
 
 # --- words from several facts ----------------------------------------------------------------------------------------------------------
@@ -276,7 +278,8 @@ def _first_number(values: Iterable[int]) -> int:
 
 
 def _whole(value: Any) -> int | None:
-    return value if isinstance(value, int) and not isinstance(value, bool) else None
+    """Return a whole number that fits an int column of any database, else None."""
+    return value if isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**31 else None
 
 
 def _text(value: Any) -> str:

@@ -11,11 +11,10 @@ from typing import Any, Protocol
 
 import pluggy
 
-from collector.settings import Settings
-from collector.storage import Storage
-
 from collector.dialects import Dialect
 from collector.doors import Collector, Door
+from collector.settings import Settings
+from collector.storage import Storage
 
 hookspec = pluggy.HookspecMarker("flowspan")
 hookimpl = pluggy.HookimplMarker("flowspan")
@@ -38,7 +37,7 @@ class Viewer(Protocol):
 
 
 @hookspec(firstresult=True)
-def make_storage(settings: Settings) -> Storage | None:  # type: ignore[empty-body]  # a hookspec has no body
+def make_storage(settings: Settings) -> Storage | None:
     """Return a storage if settings.storage_url() is yours, else None. The first that answers wins; an error here stops the start."""
 
 

@@ -27,7 +27,7 @@ class Lineage:
     """The spans of one run, by what they are in it.
 
     members: all, by first time. run_spans: those that are the run itself. tasks: node -> its own spans and attempts.
-    owners: span -> node it belongs to, "" = the run itself.
+    owners: span -> node it belongs to, "" = the run itself. own_traces: those in which whatever names no run is this run's.
     """
 
     named: bool
@@ -35,6 +35,7 @@ class Lineage:
     run_spans: list[Seen] = field(default_factory=list)
     tasks: dict[str, list[Seen]] = field(default_factory=dict)
     owners: dict[SpanKey, str] = field(default_factory=dict)
+    own_traces: frozenset[bytes] = frozenset()
 
 
 def trace_lineage(run_key: bytes, seen: Mapping[SpanKey, Seen], claims: Sequence[Claim]) -> Lineage:
@@ -52,6 +53,7 @@ def trace_lineage(run_key: bytes, seen: Mapping[SpanKey, Seen], claims: Sequence
     members = [span for span in seen.values() if belongs.run_of(span) == run_key]
     members.sort(key=lambda span: (span.first_ns, span.trace_id, span.span_id))
     lineage = Lineage(named=run_key in named, members=members)
+    lineage.own_traces = frozenset(claim.trace_id for claim in claims if belongs.by_trace(claim.trace_id) == run_key)
     _assign_roles(lineage, run_key, seen)
     return lineage
 
@@ -65,21 +67,21 @@ class _Belonging:
         self._known: dict[SpanKey, bytes] = {}
 
     def run_of(self, span: Seen) -> bytes:
-        path: list[SpanKey] = []
+        path: dict[SpanKey, None] = {}
         current: Seen | None = span
         run_key = None
-        while current is not None and current.key not in path[-1:]:
+        while current is not None and current.key not in path:  # else its parents go round in a circle
             run_key = self._known.get(current.key) or current.work.run_key or None
-            path.append(current.key)
-            if run_key is not None or len(path) > len(self._seen):
+            path[current.key] = None
+            if run_key is not None:
                 break
             current = self._seen.get((current.trace_id, current.parent_span_id))
         if run_key is None:
-            run_key = self._by_trace(span.trace_id)
+            run_key = self.by_trace(span.trace_id)
         self._known.update(dict.fromkeys(path, run_key))
         return run_key
 
-    def _by_trace(self, trace_id: bytes) -> bytes:
+    def by_trace(self, trace_id: bytes) -> bytes:
         claimants = self._claimants.get(trace_id, set())
         if not claimants:
             return trace_id
@@ -126,14 +128,14 @@ def _as_task(span: Seen) -> Seen:
 
 
 def _find_owners(lineage: Lineage, tasks: Iterable[Seen], seen: Mapping[SpanKey, Seen]) -> None:
-    owners = lineage.owners
-    owners.update({span.key: span.work.node for span in tasks})
-    owners.update({span.key: "" for span in lineage.run_spans})
+    """A span's owner is that of its nearest ancestor, which may be reached through spans of another run."""
+    found = {span.key: span.work.node for span in tasks} | {span.key: "" for span in lineage.run_spans}
     for span in lineage.members:
-        path: list[SpanKey] = []
+        path: dict[SpanKey, None] = {}
         current: Seen | None = span
-        while current is not None and current.key not in owners and len(path) <= len(seen):
-            path.append(current.key)
+        while current is not None and current.key not in found and current.key not in path:
+            path[current.key] = None
             current = seen.get((current.trace_id, current.parent_span_id))
-        owner = owners.get(current.key, "") if current is not None else ""
-        owners.update(dict.fromkeys(path, owner))
+        owner = found.get(current.key, "") if current is not None else ""
+        found.update(dict.fromkeys(path, owner))
+    lineage.owners = {span.key: found[span.key] for span in lineage.members}

@@ -67,7 +67,8 @@ class SpanRow(NamedTuple):
 class MomentRow(NamedTuple):
     """A moment of a span as stored. Key: project, trace_id, span_id, day, kind, at.
 
-    at: 0 for the kinds that happen once (of several the one with its own time stays, then the least time), else what tells repeats apart.
+    at: 0 for the kinds that happen once (of several the one with its own time stays, then the least time), else what tells repeats apart:
+    the time, for a retry its content too; the event_id of a moment without a time of its own.
     """
 
     project: int
@@ -135,8 +136,9 @@ class LogRow(NamedTuple):
 
 
 class ResourceRow(NamedTuple):
-    """Who sent it, stored once a content. resource_id: blake2b-128 of the other columns."""
+    """Who sent it, stored once a content. Key: project, resource_id; resource_id: blake2b-128 of the other columns."""
 
+    project: int
     resource_id: bytes
     attributes: str
     dropped_attributes: int
@@ -145,8 +147,9 @@ class ResourceRow(NamedTuple):
 
 
 class ScopeRow(NamedTuple):
-    """Which library made it, stored once a content. scope_id: blake2b-128 of the other columns."""
+    """Which library made it, stored once a content. Key: project, scope_id; scope_id: blake2b-128 of the other columns."""
 
+    project: int
     scope_id: bytes
     name: str
     version: str

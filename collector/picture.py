@@ -86,8 +86,10 @@ class RunPicture:
     """A run as folded from its facts.
 
     owners: (trace_id, span_id) of every span of the run -> the node it belongs to, "" = the run itself.
+    own_traces: those in which whatever names no run is this run's.
     """
 
     run: Run
     tasks: list[TaskRun]
     owners: Mapping[tuple[bytes, bytes], str]
+    own_traces: frozenset[bytes] = frozenset()

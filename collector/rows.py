@@ -96,12 +96,13 @@ class RowMaker:
             self._resource_id(moment.resource),
             *_work_columns(moment.work),
         )
+        digest = _digest(content)
         nameable = moment.rank == RANK_STAMPED and bool(moment.event_id) and moment.kind not in c.ONCE_KINDS
         day = ODD_DAY if nameable else self._day(moment.start_ns or moment.time_ns)
-        key = (self.project, moment.trace_id, moment.span_id, day, moment.kind, _at(moment, nameable=nameable))
+        key = (self.project, moment.trace_id, moment.span_id, day, moment.kind, _at(moment, digest, nameable=nameable))
         if moment.process:
             self.batch.processes.append(ProcessRow(self.project, harmless(moment.process), self.received_ns, 0, 0))
-        return MomentRow._make((*key, moment.rank, moment.time_ns, _digest(content), self.received_ns, *content))
+        return MomentRow._make((*key, moment.rank, moment.time_ns, digest, self.received_ns, *content))
 
     def _log_row(self, line: LogLine) -> LogRow:
         time_ns = line.time_ns or line.observed_ns or self.received_ns
@@ -164,7 +165,7 @@ class RowMaker:
             to_json(list(resource.entity_refs)),
         )
         resource_id = _digest(columns, size=16)
-        self.batch.resources.setdefault(resource_id, ResourceRow(resource_id, *columns))
+        self.batch.resources.setdefault(resource_id, ResourceRow(self.project, resource_id, *columns))
         return resource_id
 
     def _store_scope(self, scope: Scope) -> bytes:
@@ -176,7 +177,7 @@ class RowMaker:
             harmless(scope.schema_url),
         )
         scope_id = _digest(columns, size=16)
-        self.batch.scopes.setdefault(scope_id, ScopeRow(scope_id, *columns))
+        self.batch.scopes.setdefault(scope_id, ScopeRow(self.project, scope_id, *columns))
         return scope_id
 
 
@@ -197,11 +198,13 @@ def _work_columns(work: Work) -> tuple[Any, ...]:
     )
 
 
-def _at(moment: SpanMoment, *, nameable: bool) -> int:
+def _at(moment: SpanMoment, digest: bytes, *, nameable: bool) -> int:
     if moment.kind in c.ONCE_KINDS:
         return 0
     if nameable:  # no time of its own, but a name: the repeat of an event must meet its first copy
         return int.from_bytes(_digest((moment.event_id,))) >> 1
+    if moment.kind == c.RETRIED:  # a run may be told of two tasks' retries in the same tick of a clock
+        return int.from_bytes(_digest((moment.time_ns, digest))) >> 1
     return moment.time_ns
 
 

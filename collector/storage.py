@@ -224,9 +224,20 @@ class Reader(Protocol):
 class Storage(Protocol):
     """A place facts live. Made by the hook make_storage; opened and closed once by the application."""
 
-    name: str
-    writer: Writer
-    reader: Reader
+    @property
+    def name(self) -> str:
+        """Return the word a log line calls it by."""
+        ...
+
+    @property
+    def writer(self) -> Writer:
+        """Return what takes facts, once it is open."""
+        ...
+
+    @property
+    def reader(self) -> Reader:
+        """Return what answers questions, once it is open."""
+        ...
 
     def open(self) -> None:
         """Connect, and bring an embedded store's schema up to date. Raises Unavailable, or Rejected if it is newer than this program."""

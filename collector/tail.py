@@ -92,18 +92,25 @@ class Tail:
 
     async def _join(self, run_key: bytes) -> Subscription | None:
         async with self._opening:
-            watch = self._watches.get(run_key)
+            watch = self._watches.get(run_key) or await self._open_watch(run_key)
             if watch is None:
-                if self._cursor is None:
-                    self._cursor = await self._reader.latest_cursor()
-                view = await self._reader.view_run(run_key)
-                if view is None:
-                    return None
-                watch = self._watches[run_key] = _Watch(view)
+                return None
             subscription = Subscription(watch.view, asyncio.Queue(self._queue_size))
             watch.subscribers.add(subscription)
             self._hinted.set()
             return subscription
+
+    async def _open_watch(self, run_key: bytes) -> _Watch | None:
+        while True:
+            if self._cursor is None:
+                self._cursor = await self._reader.latest_cursor()
+            cursor = self._cursor
+            view = await self._reader.view_run(run_key)
+            if view is None:
+                return None
+            if self._cursor == cursor:  # else news went by while we read, and nobody told this watch
+                self._watches[run_key] = _Watch(view)
+                return self._watches[run_key]
 
     def _leave(self, run_key: bytes, subscription: Subscription | None) -> None:
         watch = self._watches.get(run_key)

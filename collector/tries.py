@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from collector.attributes import attributes_from_json
 from collector.model import FoldMoment
-from collector.picture import FAILED, TERMINAL, Attempt, TaskRun
+from collector.picture import FAILED, PENDING, QUEUED, TERMINAL, Attempt, TaskRun
 from collector.rows import describe_exception
 from collector.winners import Seen
 from otel_bridge import conventions as c
 
-NumberedTry = tuple[int, Seen]
+# Number of the try -> its spans: more than one where two doors report it.
+Tries = Mapping[int, Sequence[Seen]]
+
+# What an int of Postgres holds; a greater number is no count of tries.
+MOST_ATTEMPTS = 2**31 - 1
 
 
 @dataclass(slots=True)
@@ -26,36 +30,32 @@ class Retry:
     error: str
 
 
-def tries_of(spans: Sequence[Seen]) -> tuple[list[Seen], list[NumberedTry]]:
+def tries_of(spans: Sequence[Seen]) -> tuple[list[Seen], Tries]:
     """Split a node's spans into its own (attempt 0) and its attempts by number.
 
-    One span without a number is the task run itself, beside what an event said of attempt 0; several are attempts in order of start.
+    One span without a number is the task run itself, beside what an event said of attempt 0, unless it says that another try follows;
+    several are attempts in order of start.
     """
     own = [span for span in spans if span.work.attempt == 0]
-    numbered = [(span.work.attempt, span) for span in spans if span.work.attempt]
+    tries: dict[int, list[Seen]] = {}
+    for span in spans:
+        if span.work.attempt:
+            tries.setdefault(span.work.attempt, []).append(span)
     unnumbered = sorted((span for span in spans if span.work.attempt is None), key=lambda span: (span.started_ns, span.trace_id, span.span_id))
-    if len(unnumbered) == 1 and unnumbered[0].work.role != c.ROLE_ATTEMPT:
-        return [*own, *unnumbered], sorted(numbered, key=_number)
-    after = max((number for number, _ in numbered), default=0)
-    numbered += [(after + place, span) for place, span in enumerate(unnumbered, 1)]
-    return own, sorted(numbered, key=_number)
+    if len(unnumbered) == 1 and not _is_attempt(unnumbered[0]):
+        return [*own, *unnumbered], tries
+    after = max(tries, default=0)
+    return own, tries | {after + place: [span] for place, span in enumerate(unnumbered, 1)}
 
 
-def _number(one: NumberedTry) -> tuple[int, int, bytes]:
-    number, span = one
-    return (number, span.started_ns, span.span_id)
+def _is_attempt(span: Seen) -> bool:
+    return span.work.role == c.ROLE_ATTEMPT or (span.end is not None and span.end.result == c.RESULT_RETRY)
 
 
 def retries_of(spans: Iterable[Seen]) -> list[Retry]:
-    """List the retry notices on these spans, one a number: of several for the same try the first in time."""
-    found: dict[tuple[str, str, int, bytes], Retry] = {}
-    for span in spans:
-        for moment in span.often:
-            if moment.kind == c.RETRIED:
-                retry = _retry(moment)
-                apart = b"" if retry.number else moment.digest + moment.time_ns.to_bytes(8, "big")
-                found.setdefault((retry.node, retry.task_name, retry.number, apart), retry)
-    return list(found.values())
+    """List the retry notices on these spans, each once though it be stored on two days."""
+    notices = (moment for span in spans for moment in span.often if moment.kind == c.RETRIED)
+    return [_retry(moment) for moment in {(moment.time_ns, moment.digest): moment for moment in notices}.values()]
 
 
 def _retry(moment: FoldMoment) -> Retry:
@@ -64,14 +64,17 @@ def _retry(moment: FoldMoment) -> Retry:
     return Retry(
         node=moment.node,
         task_name=moment.task_name,
-        number=number if isinstance(number, int) else 0,
+        number=number if isinstance(number, int) and not isinstance(number, bool) and 0 < number <= MOST_ATTEMPTS else 0,
         time_ns=moment.time_ns,
         error=describe_exception(attributes),
     )
 
 
 def give_retries(tasks: Sequence[TaskRun], retries: Iterable[Retry]) -> None:
-    """Add each notice to its task run: the node it names, else the only node of that task open at its time, else nobody's."""
+    """Add each notice to its task run: the node it names, else the only node of that task open at its time, else nobody's.
+
+    Of several notices of one try of a node, the first in time stays.
+    """
     taken: dict[str, list[Retry]] = {}
     for retry in retries:
         task = _task_of(retry, tasks)
@@ -90,7 +93,7 @@ def _task_of(retry: Retry, tasks: Sequence[TaskRun]) -> TaskRun | None:
 
 
 def _was_open(task: TaskRun, time_ns: int) -> bool:
-    return task.started_ns <= time_ns and (not task.finished_ns or time_ns <= task.finished_ns)
+    return task.status not in (PENDING, QUEUED) and task.started_ns <= time_ns and (not task.finished_ns or time_ns <= task.finished_ns)
 
 
 def _add_tries(task: TaskRun, retries: Sequence[Retry]) -> None:
@@ -98,13 +101,25 @@ def _add_tries(task: TaskRun, retries: Sequence[Retry]) -> None:
     started_ns = task.started_ns
     last = 0
     for retry in retries:
+        if retry.number and retry.number == last:
+            continue
         last = retry.number or last + 1
         if last not in reported:
             task.attempts.append(Attempt(last, FAILED, started_ns, retry.time_ns, retry.error))
-            reported.add(last)
         started_ns = retry.time_ns
-    if last + 1 > max(reported):
+    if last + 1 > max(reported, default=0):
         finished_ns = task.finished_ns if task.status in TERMINAL else 0
         task.attempts.append(Attempt(last + 1, task.status, started_ns, finished_ns, task.error))
     task.attempts.sort(key=lambda attempt: attempt.number)
     task.attempt = max(task.attempt, task.attempts[-1].number)
+
+
+def settle_attempts(tasks: Iterable[TaskRun]) -> None:
+    """Close what is open of task runs that are over: the last try ended as the task run did, one that another followed had failed."""
+    for task in tasks:
+        for attempt in task.attempts if task.status in TERMINAL else ():
+            if attempt.status in TERMINAL:
+                continue
+            is_last = attempt is task.attempts[-1]
+            attempt.status = task.status if is_last else FAILED
+            attempt.finished_ns = task.finished_ns if is_last else 0

@@ -38,8 +38,8 @@ class Seen:
 
     @property
     def begun(self) -> bool:
-        """Return whether it is known to have begun; a resumed span has, even if its beginning never came."""
-        return c.BEGUN in self.once or any(moment.kind in (c.PAUSED, c.RESUMED) for moment in self.often)
+        """Return whether it is known to have begun; a paused, resumed or retried span has, even if its beginning never came."""
+        return c.BEGUN in self.once or any(moment.kind != c.CANCELLED for moment in self.often)
 
     @property
     def queued(self) -> bool:
@@ -62,12 +62,6 @@ class Seen:
         return min((moment.time_ns for moment in self.often if moment.kind == c.CANCELLED), default=0)
 
     @property
-    def paused(self) -> bool:
-        """Return whether the last of paused and resumed is paused."""
-        kinds = [moment.kind for moment in self.often if moment.kind in (c.PAUSED, c.RESUMED)]
-        return bool(kinds) and kinds[-1] == c.PAUSED
-
-    @property
     def started_ns(self) -> int:
         """Return its start: the finished span's own, else when it was said to begin, else the end's time less its duration; 0 = unknown."""
         if self.end is not None and self.end.rank == RANK_OTLP and self.end.start_ns:
@@ -83,6 +77,12 @@ class Seen:
         times = [moment.time_ns for moment in (*self.once.values(), *self.often)]
         times += [self.started_ns, self.end.end_ns if self.end is not None else 0]
         return min((time for time in times if time), default=0)
+
+
+def are_paused(spans: Iterable[Seen]) -> bool:
+    """Return whether the last of all paused and resumed on these spans is paused; of two at the same time the resumed is the later."""
+    last = max(((moment.time_ns, moment.kind) for seen in spans for moment in seen.often if moment.kind in (c.PAUSED, c.RESUMED)), default=None)
+    return last is not None and last[1] == c.PAUSED
 
 
 def greatest_facts(spans: Iterable[FoldSpan], moments: Iterable[FoldMoment]) -> dict[SpanKey, Seen]:

@@ -175,13 +175,17 @@ Fact = SpanMoment | SpanEnd | LogLine | ProcessBeat
 
 # A key longer than this is cut and told apart by its digest: a B-tree of Postgres takes 2,704 bytes a key, and a name can be 5 MB.
 KEY_CHARS = 512
+DIGEST_CHARS = 16
 
 
 def short_key(text: str) -> str:
-    """Return text as it may stand in an index: itself, or its beginning and 16 hex digits of its sha256."""
+    """Return text as it may stand in an index: itself, or its beginning and 16 hex digits of its sha256.
+
+    A short key is its own short key: it may have been made by the bridge already.
+    """
     if len(text) <= KEY_CHARS:
         return text
-    return f"{text[:KEY_CHARS]}~{sha256(text.encode()).hexdigest()[:16]}"
+    return f"{text[: KEY_CHARS - DIGEST_CHARS - 1]}~{sha256(text.encode()).hexdigest()[:DIGEST_CHARS]}"
 
 
 def harmless(text: str) -> str:

@@ -96,8 +96,12 @@ def facts_of(payload: Mapping[str, Any], received_ns: int) -> list[Fact]:
     meaning = EVENTS.get(name)
     if meaning is None:
         raise BadEvent(f"unknown event {name[:MAX_PROBLEM_CHARS]!r}")
-    event = _read_common(payload, meaning, received_ns)
-    return [meaning.make(event)]
+    try:
+        return [meaning.make(_read_common(payload, meaning, received_ns))]
+    except BadEvent:
+        raise
+    except ValueError as error:  # Python writes no integer of more than 4,300 digits
+        raise BadEvent(f"a number is too long: {error}") from error
 
 
 def event_name(payload: Mapping[str, Any]) -> str:
@@ -204,8 +208,8 @@ def _retry(event: FlowEvent) -> SpanMoment:
     if not event.text("node"):
         event.work.role, event.work.node, event.work.attempt = c.ROLE_RUN, "", None
     moment = _moment(event)
-    failed, limit = event.number("attempt"), event.number("max")
-    counts = {c.ATTEMPT: int(failed or 0)} | ({} if limit is None else {c.ATTEMPT_MAX: int(limit)})
+    numbers = {c.ATTEMPT: event.number("attempt"), c.ATTEMPT_MAX: event.number("max")}
+    counts = {key: int(number) for key, number in numbers.items() if number is not None}
     moment.attributes = {**_error_attributes(event), **_attributes(event), **counts}
     return moment
 
@@ -215,7 +219,7 @@ def _end(event: FlowEvent) -> SpanEnd:
     exception = _error_attributes(event)
     error = exception.get(c.EXCEPTION_MESSAGE, "")
     result = event.result or _stated_result(event) or (c.RESULT_FAILURE if error else "")
-    duration_ms = event.number("duration_ms")
+    start_ns = _start_ns(event)
     status = c.STATUS_ERROR if result in _FAILED else c.STATUS_OK if result == c.RESULT_SUCCESS else c.STATUS_UNSET
     attributes = _attributes(event)
     if result:
@@ -224,7 +228,7 @@ def _end(event: FlowEvent) -> SpanEnd:
         trace_id=work.run_key,
         span_id=_span_id(work),
         end_ns=event.time_ns,
-        start_ns=max(event.time_ns - round(duration_ms * 1e6), 1) if duration_ms is not None else 0,
+        start_ns=start_ns,
         rank=event.rank,
         work=work,
         result=result,
@@ -236,6 +240,15 @@ def _end(event: FlowEvent) -> SpanEnd:
         attributes=attributes,
         events=(SpanEvent(event.time_ns, c.EXCEPTION_EVENT, exception),) if exception else (),
     )
+
+
+def _start_ns(event: FlowEvent) -> int:
+    """Return the end less the duration, 0 = unknown; a duration from before the epoch is nonsense, and kept as it came."""
+    since_ns = (event.number("duration_ms") or 0.0) * 1e6
+    if since_ns >= event.time_ns:
+        event.used.discard("duration_ms")
+        return 0
+    return event.time_ns - round(since_ns) if "duration_ms" in event.used else 0
 
 
 _FAILED = frozenset({c.RESULT_FAILURE, c.RESULT_ERROR, c.RESULT_TIMEOUT})
@@ -302,7 +315,7 @@ def _log(event: FlowEvent) -> LogLine:
 
 def _middleware_error(event: FlowEvent) -> LogLine:
     """A middleware's failure belongs to the run: the engine names the task, never the node."""
-    error = event.text("error")
+    error = _error_attributes(event).get(c.EXCEPTION_MESSAGE, "")
     line = _log(event)
     line.severity_number, line.severity_text, line.body = _SEVERITIES["ERROR"], "ERROR", error
     return line

@@ -14,7 +14,7 @@ EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
 # An epoch number tells its unit by its size: 10^11 s is the year 5138, 10^11 ms is 1973.
 _UNITS = ((Decimal(10) ** 11, 10**9), (Decimal(10) ** 14, 10**6), (Decimal(10) ** 17, 10**3))
-_ISO = re.compile(r"(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d(?::\d\d)?)(?:[.,](\d{1,9})\d*)?\s*(Z|z|[+-]\d\d:?\d\d)?")
+_ISO = re.compile(r"(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d(?::\d\d)?)(?:[.,](\d{1,9})\d*)?\s*(Z|z|[+-]\d\d(?::?\d\d)?)?")
 _NUMBER = re.compile(r"\s*\d{1,20}(\.\d{1,20})?\s*")
 
 
@@ -23,7 +23,7 @@ def to_ns(value: object) -> int:
     if isinstance(value, bool):
         return 0
     if isinstance(value, (int, float)):
-        return _from_number(str(value))
+        return _from_number(value if isinstance(value, int) else repr(value))
     if isinstance(value, str):
         return _from_number(value) if _NUMBER.fullmatch(value) else _from_iso(value.strip())
     return 0
@@ -35,9 +35,9 @@ def to_iso(time_ns: int) -> str:
     return moment.strftime("%Y-%m-%dT%H:%M:%S.%fZ") if moment.year >= 1000 else moment.isoformat()
 
 
-def _from_number(text: str) -> int:
+def _from_number(written: int | str) -> int:
     try:
-        number = Decimal(text)
+        number = Decimal(written)
     except InvalidOperation:
         return 0
     if not number.is_finite() or number <= 0 or number > LATEST_NS:
@@ -51,7 +51,7 @@ def _from_iso(text: str) -> int:
     if match is None:
         return 0
     day, clock, fraction, zone = match.groups()
-    offset = "+00:00" if zone in (None, "Z", "z") else f"{zone[:3]}:{zone[-2:]}"
+    offset = "+00:00" if zone in (None, "Z", "z") else f"{zone[:3]}:{zone[3:].lstrip(':') or '00'}"
     try:
         whole = datetime.fromisoformat(f"{day}T{clock}{offset}") - EPOCH
     except (ValueError, OverflowError):

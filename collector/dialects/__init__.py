@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from otel_bridge import conventions
 from otel_bridge.facts import Attributes, LogLine, Resource, Scope, SpanEnd, SpanMoment, Work
 
 
@@ -29,14 +30,25 @@ class Dialect:
     recognise: Recogniser
 
 
+# Where an end says how it ended: the conventions keep a word for the run and one for the task run.
+_RESULT_KEYS = {
+    conventions.ROLE_RUN: conventions.PIPELINE_RESULT,
+    conventions.ROLE_TASK: conventions.TASK_RUN_RESULT,
+    conventions.ROLE_ATTEMPT: conventions.TASK_RUN_RESULT,
+}
+
+
 def interpret(fact: SpanEnd | SpanMoment | LogLine, dialects: Sequence[Dialect]) -> None:
-    """Set fact.work from the first dialect, in order, that recognises it."""
+    """Set fact.work from the first dialect, in order, that recognises it; and an end's result, where its attributes state one."""
     for dialect in dialects:
         work = dialect.recognise(fact)
         if work is not None:
             work.dialect = dialect.name
             fact.work = work
-            return
+            break
+    if isinstance(fact, SpanEnd) and fact.work.role in _RESULT_KEYS:
+        stated = fact.attributes.get(_RESULT_KEYS[fact.work.role])
+        fact.result = stated if isinstance(stated, str) and stated in conventions.RESULTS else ""
 
 
 __all__ = ["Attributes", "Dialect", "LogLine", "Recogniser", "Resource", "Scope", "SpanEnd", "SpanMoment", "Work", "interpret"]

@@ -1,0 +1,103 @@
+"""One line, one count and one request id for every request; a receipt for each that tried to bring something in."""
+
+from __future__ import annotations
+
+import logging
+import re
+import time
+from contextvars import ContextVar
+from dataclasses import dataclass
+from secrets import token_hex
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from collector.metrics import Metrics
+from collector.receipts import LONGEST_REASON, Receipt, Receipts
+
+log = logging.getLogger(__name__)
+
+request_id: ContextVar[str] = ContextVar("request_id", default="")
+
+_SAFE_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_OUTCOME = "flowspan.outcome"
+_BRING_NOTHING = frozenset({"GET", "HEAD", "OPTIONS"})
+_NO_DOORS = frozenset({"/login", "/logout"})
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a door did with a request: records stored, and why the rest was refused."""
+
+    records: int = 0
+    reason: str = ""
+
+
+def note_outcome(scope: Scope, outcome: Outcome) -> None:
+    """Tell the access log and the receipts what became of this request."""
+    scope[_OUTCOME] = outcome
+
+
+class Access:
+    """ASGI middleware, outermost: nothing answers a request without passing here."""
+
+    def __init__(self, app: ASGIApp, metrics: Metrics, receipts: Receipts) -> None:
+        """Wrap app."""
+        self._app = app
+        self._metrics = metrics
+        self._receipts = receipts
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on and account for it."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        began = time.perf_counter()
+        given = Headers(scope=scope).get("x-request-id", "")
+        own_id = given if _SAFE_ID.fullmatch(given) else token_hex(8)
+        token = request_id.set(own_id)
+        status = 0
+
+        async def send_with_id(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                MutableHeaders(scope=message)["x-request-id"] = own_id
+            await send(message)
+
+        try:
+            await self._app(scope, receive, send_with_id)
+        finally:
+            await self._account(scope, status, time.perf_counter() - began)
+            request_id.reset(token)
+
+    async def _account(self, scope: Scope, status: int, seconds: float) -> None:
+        route = getattr(scope.get("route"), "path", "unmatched")
+        self._metrics.requests.labels(scope["method"], route, str(status)).inc()
+        self._metrics.request_seconds.labels(route).observe(seconds)
+        outcome = scope.get(_OUTCOME, Outcome())
+        log.info("%s %s %d %.1f ms %s", scope["method"], scope["path"], status, seconds * 1000, outcome.reason)
+        if scope["method"] not in _BRING_NOTHING and scope["path"] not in _NO_DOORS:
+            await self._receipts.add(_receipt(scope, status, outcome))
+
+
+def _receipt(scope: Scope, status: int, outcome: Outcome) -> Receipt:
+    client = scope.get("client")
+    return Receipt(
+        time_ns=time.time_ns(),
+        method=scope["method"],
+        path=scope["path"][:LONGEST_REASON],
+        client=client[0] if client else "",
+        user_agent=Headers(scope=scope).get("user-agent", "")[:LONGEST_REASON],
+        status=status,
+        records=outcome.records,
+        reason=(outcome.reason or _REASONS.get(status, ""))[:LONGEST_REASON],
+    )
+
+
+# For requests that reached no door.
+_REASONS = {
+    401: "no valid API key",
+    404: "nothing listens at this address: OTLP goes to /v1/traces and /v1/logs, flow events to /api/v1/events",
+    405: "this address takes another method",
+}

@@ -1,0 +1,166 @@
+"""The composition root: every part is made here, started and stopped by one lifespan."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator, Callable, Coroutine
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import Any
+
+from fastapi import FastAPI, Request, Response
+from fastapi.responses import JSONResponse
+from fastapi_offline import FastAPIOffline
+from pluggy import PluginManager
+from starlette.middleware.cors import CORSMiddleware
+
+from collector import plugins
+from collector.access import Access
+from collector.batcher import Batcher
+from collector.credentials import Keys, RefuseUnauthorized, RequireKey
+from collector.doors import Collector, Door
+from collector.errors import Unavailable
+from collector.folder import Folder
+from collector.metrics import Metrics
+from collector.receipts import Receipts
+from collector.security_headers import SecurityHeaders
+from collector.settings import Settings
+from collector.storage import Storage
+from collector.tail import Tail
+
+log = logging.getLogger(__name__)
+
+RESTART_S = 1.0
+# Doors that refuse in their callers' own format.
+OWN_FORMAT = ("/v1/", "/api/v1/events", "/api/events")
+
+
+@dataclass(slots=True)
+class Parts:
+    """What a start makes and a stop takes apart."""
+
+    storage: Storage
+    folder: Folder
+    collector: Collector
+    doors: list[Door]
+
+
+def create_app(settings: Settings) -> FastAPI:
+    """Return the ASGI application: plugins found, storage chosen; opened when its lifespan begins.
+
+    Raises SettingsError if it would be open to the network, NoStorage for an address nobody stores at.
+    """
+    settings.check_bind()
+    metrics = Metrics()
+    manager = plugins.load_plugins(metrics)
+    storage = plugins.make_storage(manager, settings)
+    receipts, keys = Receipts(), Keys(settings.server_api_keys)
+
+    @contextlib.asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        await asyncio.to_thread(storage.open)
+        try:
+            parts = _compose(settings, storage, metrics, keys, receipts, manager)
+            for door in parts.doors:
+                app.router.routes.extend(door.routes)
+            app.state.collector = parts.collector
+            async with _running(parts, metrics):
+                yield
+        finally:
+            await asyncio.to_thread(storage.close)
+
+    app = FastAPIOffline(title="Flowspan", version=version("flowspan"), lifespan=lifespan)
+    _add_health(app, metrics)
+    _wrap(app, settings, metrics, keys, receipts)
+    return app
+
+
+def _compose(settings: Settings, storage: Storage, metrics: Metrics, keys: Keys, receipts: Receipts, manager: PluginManager) -> Parts:
+    folder = Folder(storage.writer, metrics)
+    tail = Tail(storage.reader, metrics, settings.socket_queue)
+
+    def committed() -> None:
+        tail.hint()
+        folder.hint()
+
+    collector = Collector(
+        settings=settings,
+        reader=storage.reader,
+        batcher=Batcher(storage.writer, settings, metrics, committed),
+        tail=tail,
+        dialects=sorted(plugins.collect(manager, metrics, "make_dialects"), key=lambda dialect: dialect.order),
+        keys=keys,
+        receipts=receipts,
+        metrics=metrics,
+        plugins=manager,
+    )
+    return Parts(storage, folder, collector, plugins.collect(manager, metrics, "make_doors", collector=collector))
+
+
+@contextlib.asynccontextmanager
+async def _running(parts: Parts, metrics: Metrics) -> AsyncIterator[None]:
+    """Run every background task; stop in the order that loses nothing: doors, then the writer, then those who tell of it."""
+    background = [(door.name, task) for door in parts.doors for task in door.background]
+    steps = [*background, ("batcher", parts.collector.batcher.run), ("tail", parts.collector.tail.run), ("folder", parts.folder.run)]
+    tasks = [asyncio.create_task(_keep_running(name, step, metrics), name=name) for name, step in steps]
+    log.info("storing in %s", parts.storage.name)
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.to_thread(parts.collector.batcher.close)
+        await asyncio.to_thread(parts.folder.close)
+
+
+async def _keep_running(name: str, step: Callable[[], Coroutine[Any, Any, None]], metrics: Metrics) -> None:
+    while True:
+        try:
+            await step()
+            return
+        except Exception:
+            metrics.plugin_failures.labels(name).inc()
+            log.exception("%s failed and is started again", name)
+            await asyncio.sleep(RESTART_S)
+
+
+def _wrap(app: FastAPI, settings: Settings, metrics: Metrics, keys: Keys, receipts: Receipts) -> None:
+    """Put the middleware around the routes; the last added is the outermost, and sees every answer."""
+    app.add_middleware(RefuseUnauthorized, own_format=OWN_FORMAT)
+    app.add_middleware(RequireKey, keys=keys, allowed_origins=settings.cors_allowed_origins)
+    if settings.cors_allowed_origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=settings.cors_allowed_origins,
+            allow_methods=["GET", "POST"],
+            allow_headers=["*"],
+            allow_credentials=True,
+        )
+    app.add_middleware(SecurityHeaders)
+    app.add_middleware(Access, metrics=metrics, receipts=receipts)
+
+    @app.exception_handler(Unavailable)
+    async def come_back_later(request: Request, error: Unavailable) -> Response:
+        return JSONResponse({"detail": str(error)}, 503, {"Retry-After": str(settings.retry_after_s)})
+
+
+def _add_health(app: FastAPI, metrics: Metrics) -> None:
+    @app.get("/health/live", tags=["health"])
+    async def live() -> dict[str, str]:
+        """Say that the process runs."""
+        return {"status": "ok"}
+
+    @app.get("/health/ready", tags=["health"])
+    @app.get("/healthz", tags=["health"])
+    async def ready(request: Request) -> dict[str, str]:
+        """Say that data can be taken: the store answers. 503 while it does not."""
+        await request.app.state.collector.reader.ping()
+        return {"status": "ok"}
+
+    @app.get("/metrics", tags=["health"], response_class=Response)
+    async def show_metrics() -> Response:
+        """Show the collector's own metrics in the Prometheus text format."""
+        return Response(metrics.render(), media_type="text/plain; version=0.0.4; charset=utf-8")

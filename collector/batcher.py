@@ -1,0 +1,222 @@
+"""Group commit: whatever waits goes into one transaction while the last one commits. Bounded in bytes; each request waits for its own.
+
+Full: new requests are refused (Full) until something was committed. Store down: what waits is refused (Unavailable) as each try fails, so
+nothing is acknowledged that was not stored, and the first try after the store is back succeeds.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+from collector.doors import Decode, Decoded, Refusal, Verdict
+from collector.errors import FlowspanError, Full, Rejected, Unavailable
+from collector.metrics import Metrics
+from collector.model import Batch
+from collector.settings import Settings
+from collector.storage import Writer
+
+log = logging.getLogger(__name__)
+
+# Bodies decoded and committed in one transaction. Past this a group's own latency grows faster than what grouping saves.
+GROUP_BYTES = 16 * 1024 * 1024
+REFUSED_BY_STORE = "refused by the store"
+
+
+@dataclass(slots=True, eq=False)
+class _Waiting:
+    """One request in the queue."""
+
+    signal: str
+    decode: Decode
+    size_bytes: int
+    verdict: asyncio.Future[Verdict]
+
+
+class Batcher:
+    """Takes requests from the doors, writes them in groups in a thread of its own, and says what became of each."""
+
+    def __init__(self, writer: Writer, settings: Settings, metrics: Metrics, committed: Callable[[], None]) -> None:
+        """committed: called on the event loop after each commit."""
+        self._writer = writer
+        self._metrics = metrics
+        self._committed = committed
+        self._limit_bytes = settings.queue_bytes
+        self._timeout_s = settings.commit_timeout_s
+        self._held_bytes = 0
+        self._waiting: list[_Waiting] = []
+        self._arrived = asyncio.Event()
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="flowspan-write")
+
+    @contextlib.contextmanager
+    def reserve(self) -> Iterator[Reservation]:
+        """Hold room for a body from its first byte until it is committed or refused."""
+        reservation = Reservation(self)
+        try:
+            yield reservation
+        finally:
+            self._hold(-reservation.size_bytes)
+
+    def _hold(self, size_bytes: int) -> None:
+        if size_bytes > 0 and self._held_bytes + size_bytes > self._limit_bytes:
+            raise Full
+        self._held_bytes += size_bytes
+        self._metrics.queue_bytes.set(self._held_bytes)
+
+    async def submit(self, signal: str, decode: Decode, size_bytes: int) -> Verdict:
+        """Store what decode returns; come back when it is committed.
+
+        decode runs in the writer's thread. size_bytes: what the caller has reserved. Raises Rejected for a body that cannot be read,
+        Unavailable if the store could not take it or did not within settings.commit_timeout_s (then it may yet be stored: to resend is safe).
+        """
+        verdict: asyncio.Future[Verdict] = asyncio.get_running_loop().create_future()
+        self._waiting.append(_Waiting(signal, decode, size_bytes, verdict))
+        self._arrived.set()
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                return await verdict
+        except TimeoutError:
+            raise Unavailable("the store did not take it in time: send it again later") from None
+
+    async def run(self) -> None:
+        """Write groups until cancelled."""
+        while True:
+            await self._arrived.wait()
+            group = self._next_group()
+            work = asyncio.get_running_loop().run_in_executor(self._thread, self._commit, group)
+            try:
+                outcomes = await asyncio.shield(work)
+            except asyncio.CancelledError:
+                self._answer(group, await work)
+                raise
+            self._answer(group, outcomes)
+            self._committed()
+
+    def close(self) -> None:
+        """Refuse what still waits, and end the thread."""
+        for request in self._waiting:
+            _settle(request.verdict, Unavailable("the server is stopping: send it again"))
+        self._waiting.clear()
+        self._thread.shutdown()
+
+    def _next_group(self) -> list[_Waiting]:
+        size_bytes, count = 0, 0
+        for request in self._waiting:
+            size_bytes += request.size_bytes
+            if count and size_bytes > GROUP_BYTES:
+                break
+            count += 1
+        group, self._waiting = self._waiting[:count], self._waiting[count:]
+        if not self._waiting:
+            self._arrived.clear()
+        return [request for request in group if not request.verdict.done()]
+
+    def _answer(self, group: list[_Waiting], outcomes: list[Verdict | FlowspanError]) -> None:
+        for request, outcome in zip(group, outcomes, strict=True):
+            if isinstance(outcome, Verdict):
+                self._metrics.stored.labels(request.signal).inc(outcome.accepted)
+            _settle(request.verdict, outcome)
+
+    # --- in the writer's thread ----------------------------------------------------------------------------------------------------
+
+    def _commit(self, group: list[_Waiting]) -> list[Verdict | FlowspanError]:
+        decoded = [self._decode(request) for request in group]
+        good = [one for one in decoded if isinstance(one, Decoded)]
+        began = time.perf_counter()
+        failure = self._write(good)
+        self._metrics.commit_seconds.observe(time.perf_counter() - began)
+        self._metrics.commit_requests.observe(len(group))
+        return [_outcome(one, failure) for one in decoded]
+
+    def _decode(self, request: _Waiting) -> Decoded | FlowspanError:
+        try:
+            decoded = request.decode()
+        except FlowspanError as error:
+            return error
+        except Exception:
+            log.exception("a %s body could not be decoded, by a fault of ours", request.signal)
+            return Unavailable("the server could not read this, by a fault of its own")
+        self._metrics.received.labels(request.signal).inc(decoded.received)
+        return decoded
+
+    def _write(self, requests: list[Decoded]) -> Unavailable | None:
+        """Write all requests in one transaction; if the content is refused, each alone; then by halves until the bad record stands alone."""
+        whole = Batch()
+        for one in requests:
+            whole.extend(one.batch)
+        try:
+            self._write_unless_empty(whole)
+        except Rejected:
+            return self._write_each(requests)
+        except Unavailable as error:
+            return self._say_down(error)
+        return None
+
+    def _write_each(self, requests: list[Decoded]) -> Unavailable | None:
+        try:
+            for one in requests:
+                for reason in self._write_by_halves(one.batch):
+                    one.refused.append(Refusal(-1, reason))
+        except Unavailable as error:
+            return self._say_down(error)
+        return None
+
+    def _write_by_halves(self, batch: Batch) -> list[str]:
+        try:
+            self._write_unless_empty(batch)
+        except Rejected as error:
+            if len(batch) <= 1:
+                return [f"{REFUSED_BY_STORE}: {error}"]
+            return [reason for half in batch.halves() for reason in self._write_by_halves(half)]
+        return []
+
+    def _write_unless_empty(self, batch: Batch) -> None:
+        try:
+            if len(batch):
+                self._writer.write(batch)
+        except FlowspanError:
+            raise
+        except Exception as error:
+            self._metrics.plugin_failures.labels("storage").inc()
+            log.exception("the storage failed in a way it does not promise")
+            raise Unavailable("the storage failed: send it again later") from error
+
+    def _say_down(self, error: Unavailable) -> Unavailable:
+        self._metrics.store_failures.inc()
+        log.error("nothing can be stored just now, senders are told to come back: %s", error)
+        return error
+
+
+@dataclass(slots=True)
+class Reservation:
+    """Room held for one body. Grows as the body comes in."""
+
+    batcher: Batcher
+    size_bytes: int = 0
+
+    def grow(self, by_bytes: int) -> None:
+        """Hold more room. Raises Full if there is none."""
+        self.batcher._hold(by_bytes)
+        self.size_bytes += by_bytes
+
+
+def _outcome(decoded: Decoded | FlowspanError, failure: Unavailable | None) -> Verdict | FlowspanError:
+    if isinstance(decoded, FlowspanError):
+        return decoded
+    if failure is not None and len(decoded.batch):
+        return failure
+    return Verdict(decoded.received - len(decoded.refused), decoded.refused, decoded.warning)
+
+
+def _settle(verdict: asyncio.Future[Verdict], outcome: Verdict | FlowspanError) -> None:
+    if verdict.done():  # its sender went away
+        return
+    if isinstance(outcome, Verdict):
+        verdict.set_result(outcome)
+    else:
+        verdict.set_exception(outcome)

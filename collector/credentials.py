@@ -1,0 +1,155 @@
+"""Who may come in: API keys in every usual spelling, a cookie for browsers, and the middleware that asks for them.
+
+Without a key everything is open, and settings.check_bind has seen to it that only this machine can connect.
+"""
+
+from __future__ import annotations
+
+import hmac
+import json
+from collections.abc import Iterator
+from hashlib import sha256
+from http.cookies import CookieError, SimpleCookie
+from urllib.parse import parse_qs, quote, urlsplit
+
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from collector.errors import Unauthorized
+
+COOKIE_NAME = "flowspan_session"
+
+# What anybody may see: whether we live, how to log in, and what the login page is made of.
+OPEN_PATHS = frozenset({"/healthz", "/health/live", "/health/ready", "/login"})
+OPEN_PREFIX = "/static/"
+
+
+class Keys:
+    """The API keys, compared in constant time."""
+
+    def __init__(self, keys: tuple[str, ...]) -> None:
+        """keys: any of them opens; none: nothing is closed."""
+        self._digests = [_digest(key) for key in keys]
+        self._cookies = [_cookie_of(key) for key in keys]
+
+    @property
+    def required(self) -> bool:
+        """Return whether a key is asked for at all."""
+        return bool(self._digests)
+
+    def check(self, key: str) -> bool:
+        """Return whether this is one of the keys. Every key is compared, so the time tells nothing."""
+        return _any_equal(_digest(key), self._digests)
+
+    def check_cookie(self, value: str) -> bool:
+        """Return whether this is a cookie we gave for one of the keys."""
+        return _any_equal(value.encode("utf-8", "replace"), [cookie.encode() for cookie in self._cookies])
+
+    def cookie(self, key: str) -> str:
+        """Return the cookie's value for a key: derived, so that the key itself never lies in a browser."""
+        return _cookie_of(key)
+
+
+def _digest(key: str) -> bytes:
+    return sha256(key.encode("utf-8", "replace")).digest()
+
+
+def _cookie_of(key: str) -> str:
+    return hmac.new(key.encode("utf-8", "replace"), b"flowspan-login-1", sha256).hexdigest()
+
+
+def _any_equal(one: bytes, others: list[bytes]) -> bool:
+    return any([hmac.compare_digest(one, other) for other in others])  # noqa: C419  # a generator would stop at the first
+
+
+class RequireKey:
+    """ASGI middleware: lets in who has a key, sends browsers to /login, refuses foreign pages' sockets."""
+
+    def __init__(self, app: ASGIApp, keys: Keys, allowed_origins: tuple[str, ...]) -> None:
+        """allowed_origins: pages of these origins may open sockets, beside our own."""
+        self._app = app
+        self._keys = keys
+        self._origins = allowed_origins
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on, or answer it."""
+        if scope["type"] == "websocket":
+            await self._guard_socket(scope, receive, send)
+        elif scope["type"] != "http" or self._is_open(scope) or self._has_key(scope):
+            await self._app(scope, receive, send)
+        elif _is_page(scope):
+            target = quote(scope["path"] + ("?" + scope["query_string"].decode("latin-1") if scope["query_string"] else ""), safe="")
+            await _answer(send, 303, [(b"location", f"/login?next={target}".encode())])
+        else:
+            scope["extensions"] = {**(scope.get("extensions") or {}), "flowspan.unauthorized": {}}
+            await self._app(scope, receive, send)
+
+    async def _guard_socket(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if self._own_origin(scope) and (not self._keys.required or self._has_key(scope)):
+            await self._app(scope, receive, send)
+            return
+        await receive()
+        await send({"type": "websocket.close", "code": 4401, "reason": "a valid API key is needed"})
+
+    def _own_origin(self, scope: Scope) -> bool:
+        """A browser names the page that opens a socket; other clients name none. Without this any page could read a local server."""
+        headers = Headers(scope=scope)
+        origin = headers.get("origin")
+        return origin is None or origin in self._origins or urlsplit(origin).netloc == headers.get("host")
+
+    def _is_open(self, scope: Scope) -> bool:
+        path = scope["path"]
+        return not self._keys.required or path in OPEN_PATHS or path.startswith(OPEN_PREFIX) or scope["method"] == "OPTIONS"
+
+    def _has_key(self, scope: Scope) -> bool:
+        headers = Headers(scope=scope)
+        if any(self._keys.check(key) for key in _given_keys(scope, headers)):
+            return True
+        try:
+            morsel = SimpleCookie(headers.get("cookie", "")).get(COOKIE_NAME)
+        except CookieError:
+            return False
+        return morsel is not None and self._keys.check_cookie(morsel.value)
+
+
+def _given_keys(scope: Scope, headers: Headers) -> Iterator[str]:
+    scheme, _, credentials = headers.get("authorization", "").partition(" ")
+    if scheme.lower() == "bearer":
+        yield credentials.strip()
+    for name in ("x-user-token", "x-api-key"):
+        if name in headers:
+            yield headers[name]
+    if scope["type"] == "websocket" or scope["path"].startswith("/sse/"):
+        yield from parse_qs(scope["query_string"].decode("latin-1")).get("api_key", [])
+
+
+def _is_page(scope: Scope) -> bool:
+    return scope["method"] == "GET" and "text/html" in Headers(scope=scope).get("accept", "")
+
+
+def is_unauthorized(scope: Scope) -> bool:
+    """Return whether the middleware found no key: the door then refuses in its caller's own format, before reading the body."""
+    return "flowspan.unauthorized" in (scope.get("extensions") or {})
+
+
+class RefuseUnauthorized:
+    """ASGI middleware around every route that has no format of its own for errors: 401 as JSON."""
+
+    def __init__(self, app: ASGIApp, own_format: tuple[str, ...]) -> None:
+        """own_format: path prefixes whose doors refuse for themselves."""
+        self._app = app
+        self._own_format = own_format
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass on what may come in, or what its door refuses in its own words."""
+        if scope["type"] != "http" or not is_unauthorized(scope) or scope["path"].startswith(self._own_format):
+            await self._app(scope, receive, send)
+            return
+        headers = [(b"content-type", b"application/json"), (b"www-authenticate", b"Bearer")]
+        await _answer(send, 401, headers, json.dumps({"detail": str(Unauthorized())}).encode())
+
+
+async def _answer(send: Send, status: int, headers: list[tuple[bytes, bytes]], body: bytes = b"") -> None:
+    headers = [*headers, (b"content-length", str(len(body)).encode())]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})

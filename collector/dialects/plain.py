@@ -1,0 +1,30 @@
+"""Plain traces: whatever no other dialect speaks of. A trace is a run, its root names the flow; both are decided at read (lineage.py)."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from collector.dialects import Dialect
+from otel_bridge import conventions as c
+from otel_bridge.facts import LogLine, SpanEnd, SpanMoment, Work, harmless, short_key
+
+
+def recognise(fact: SpanEnd | SpanMoment | LogLine, /) -> Work:
+    """Return a Work that names no run; of a root span, the flow `service.name:root name`."""
+    if isinstance(fact, LogLine) or not _is_root(fact):
+        return Work()
+    service = fact.resource.attributes.get(c.SERVICE_NAME)
+    if not isinstance(service, str) or not service:
+        return Work()
+    name = harmless(fact.name)
+    return Work(flow_key=short_key(f"{harmless(service)}:{name}"), flow_name=name)
+
+
+def _is_root(fact: SpanEnd | SpanMoment) -> bool:
+    """A pause may come without the parent that the beginning had: only beginnings and ends with a name tell roots."""
+    if fact.parent_span_id or not fact.name:
+        return False
+    return isinstance(fact, SpanEnd) or fact.kind in c.ONCE_KINDS
+
+
+DIALECT: Final = Dialect("plain", 1000, recognise)

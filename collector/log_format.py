@@ -1,0 +1,45 @@
+"""How log lines look: text for people, JSON for machines, each with the request's id."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+
+from collector.access import request_id
+from otel_bridge.timestamps import to_iso
+
+
+class TextFormatter(logging.Formatter):
+    """`2026-11-21T10:00:00.000000Z INFO collector.app [request id] message`."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line, and the traceback below it."""
+        own_id = request_id.get()
+        mark = f" [{own_id}]" if own_id else ""
+        line = f"{_time(record)} {record.levelname} {record.name}{mark} {record.getMessage()}"
+        return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
+
+
+class JsonFormatter(logging.Formatter):
+    """One JSON object a line: ts, level, logger, message, request_id, exception."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the object as text."""
+        line = {"ts": _time(record), "level": record.levelname, "logger": record.name, "message": record.getMessage()}
+        if request_id.get():
+            line["request_id"] = request_id.get()
+        if record.exc_info:
+            line["exception"] = self.formatException(record.exc_info)
+        return json.dumps(line, ensure_ascii=False)
+
+
+def set_up_logging(level: str, log_format: str) -> None:
+    """Send every log line to standard error in this format ("text" or "json")."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(JsonFormatter() if log_format == "json" else TextFormatter())
+    logging.basicConfig(level=level, handlers=[handler], force=True)
+
+
+def _time(record: logging.LogRecord) -> str:
+    return to_iso(int(record.created * 1_000_000) * 1000)

@@ -1,0 +1,59 @@
+"""Finds plugins by entry point and calls their hooks, each on its own: one that fails is named, counted, and costs the others nothing."""
+
+from __future__ import annotations
+
+import logging
+from importlib.metadata import entry_points
+from typing import Any
+
+import pluggy
+
+from collector import hookspecs
+from collector.errors import FlowspanError
+from collector.metrics import Metrics
+from collector.settings import Settings
+from collector.storage import Storage
+
+log = logging.getLogger(__name__)
+
+GROUP = "flowspan"
+
+
+class NoStorage(FlowspanError):
+    """No plugin answers for this storage address."""
+
+
+def load_plugins(metrics: Metrics) -> pluggy.PluginManager:
+    """Return a manager with every plugin of the entry-point group; one that cannot be imported is logged and left out."""
+    manager = pluggy.PluginManager(GROUP)
+    manager.add_hookspecs(hookspecs)
+    for entry in sorted(entry_points(group=GROUP), key=lambda entry: entry.name):
+        try:
+            manager.register(entry.load(), name=entry.name)
+        except Exception:
+            metrics.plugin_failures.labels(entry.name).inc()
+            log.exception("plugin %s cannot be loaded and is left out", entry.name)
+        else:
+            log.info("plugin %s loaded from %s", entry.name, entry.value)
+    return manager
+
+
+def make_storage(manager: pluggy.PluginManager, settings: Settings) -> Storage:
+    """Return the storage that answers for the configured address. Raises NoStorage, or whatever its plugin raises: then nothing starts."""
+    storage: Storage | None = manager.hook.make_storage(settings=settings)
+    if storage is None:
+        scheme = settings.storage_url().partition(":")[0]
+        raise NoStorage(f"no plugin stores at {scheme}: addresses; installed are {', '.join(name for name, _ in manager.list_name_plugin())}")
+    return storage
+
+
+def collect(manager: pluggy.PluginManager, metrics: Metrics, hook: str, **arguments: Any) -> list[Any]:
+    """Call a hook that returns a list in every plugin, one by one, and return all they gave."""
+    found: list[Any] = []
+    for implementation in getattr(manager.hook, hook).get_hookimpls():
+        try:
+            found += implementation.function(*(arguments[name] for name in implementation.argnames)) or []
+        except Exception:
+            metrics.plugin_failures.labels(implementation.plugin_name).inc()
+            log.exception("plugin %s failed in %s and is left out", implementation.plugin_name, hook)
+    return found

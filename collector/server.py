@@ -1,0 +1,75 @@
+"""Listens: one uvicorn server on several sockets, so that pages, API, flow events and OTLP share one process and one lifespan."""
+
+from __future__ import annotations
+
+import logging
+import socket
+
+import uvicorn
+from fastapi import FastAPI
+
+from collector.errors import FlowspanError
+from collector.settings import Settings
+
+log = logging.getLogger(__name__)
+
+BACKLOG = 2048
+# How long live sockets may stay open once we are told to stop; requests under way are answered before.
+GRACE_S = 3
+# Longer than the exporters' 5 s between batches, so that each keeps its connection.
+KEEP_ALIVE_S = 75
+
+
+class PortTaken(FlowspanError):
+    """This port is in use."""
+
+
+def serve(app: FastAPI, settings: Settings, sockets: list[socket.socket]) -> None:
+    """Serve until told to stop (SIGINT or SIGTERM)."""
+    config = uvicorn.Config(
+        app,
+        log_config=None,
+        log_level=settings.log_level.lower(),
+        access_log=False,
+        server_header=False,
+        timeout_keep_alive=KEEP_ALIVE_S,
+        timeout_graceful_shutdown=GRACE_S,
+    )
+    uvicorn.Server(config).run(sockets=sockets)
+
+
+def open_sockets(settings: Settings) -> list[socket.socket]:
+    """Bind the main port and OTLP's own.
+
+    Raises PortTaken if the main port is in use; that OTLP's is only costs a warning: OTLP is taken on the main port too.
+    """
+    try:
+        sockets = [bind(settings.host, settings.port)]
+    except OSError as error:
+        raise PortTaken(f"cannot listen on {settings.host}:{settings.port}: {error.strerror or error}") from error
+    if settings.otlp_http_port and settings.otlp_http_port != settings.port:
+        try:
+            sockets.append(bind(settings.host, settings.otlp_http_port))
+        except OSError as error:
+            log.warning("OTLP's own port %d cannot be used (%s); send OTLP to port %d", settings.otlp_http_port, error, port_of(sockets[0]))
+    return sockets
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """Return a socket that listens; port 0 takes a free one. Raises OSError."""
+    family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+    listener = socket.socket(family, kind, protocol)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+        listener.listen(BACKLOG)
+    except OSError:
+        listener.close()
+        raise
+    return listener
+
+
+def port_of(listener: socket.socket) -> int:
+    """Return the port a socket listens on."""
+    port: int = listener.getsockname()[1]
+    return port

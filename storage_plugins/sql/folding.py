@@ -1,0 +1,137 @@
+"""Brings `runs`, `flows` and `tasks` up to date with the facts: what is due is read and folded from a snapshot, then written in one go.
+
+The marks in run_dirty say what to fold. A mark goes only if no newer facts came while we folded, so a crash, or a commit in between,
+costs a second fold and never a forgotten one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import Connection, delete, select, tuple_
+from sqlalchemy.dialects.sqlite import insert
+
+from collector.attributes import to_json
+from collector.fold import fold
+from collector.picture import KIND_RUN, RunPicture
+from collector.storage import Heard
+from storage_plugins.sql.catalogue import Catalogue
+from storage_plugins.sql.facts import load_facts, version_of
+from storage_plugins.sql.tables import RunDirty, RunEntry, RunTrace, table_of
+
+# Runs folded in one round: the marks of a burst of new runs are worked off in bites that do not hold the writer's lock for long.
+MOST_RUNS = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """One row of run_dirty, and the runs it is about: its own, and those that claim its trace."""
+
+    project: int
+    run_key: bytes
+    trace_id: bytes
+    seq: int
+    runs: frozenset[bytes]
+
+
+@dataclass(slots=True)
+class Folded:
+    """A run's new cache row, ready to write."""
+
+    project: int
+    picture: RunPicture
+    version: int
+    heard: Heard
+
+
+@dataclass(slots=True)
+class Round:
+    """What one round folds: made from a snapshot, written by write_round."""
+
+    folded: list[Folded] = field(default_factory=list)
+    marks: list[Mark] = field(default_factory=list)
+
+
+def pending_marks(connection: Connection, now_ns: int) -> list[Mark]:
+    """Return the oldest marks, and one for each run whose state time alone may have changed."""
+    rows = connection.execute(select(RunDirty.__table__).order_by(RunDirty.seq).limit(MOST_RUNS)).all()
+    late = connection.execute(
+        select(RunEntry.project, RunEntry.run_key).where(RunEntry.recheck_ns > 0, RunEntry.recheck_ns <= now_ns).limit(MOST_RUNS)
+    )
+    marks = [Mark(row.project, row.run_key, row.trace_id, row.seq, _runs_of(connection, row)) for row in rows]
+    return marks + [Mark(row.project, row.run_key, b"", 0, frozenset({row.run_key})) for row in late]
+
+
+def _runs_of(connection: Connection, mark: Any) -> frozenset[bytes]:
+    claims = select(RunTrace.run_key).where(RunTrace.project == mark.project, RunTrace.trace_id == mark.trace_id)
+    return frozenset(connection.execute(claims).scalars()) | {mark.run_key}
+
+
+def fold_marks(connection: Connection, marks: Iterable[Mark], now_ns: int) -> Round:
+    """Fold the runs these marks are about from one snapshot."""
+    done = Round(marks=list(marks))
+    for project, run_key in sorted({(mark.project, run_key) for mark in done.marks for run_key in mark.runs}):
+        facts = load_facts(connection, project, run_key)
+        if facts is not None:
+            version, heard = version_of(connection, project, run_key)
+            done.folded.append(Folded(project, fold(run_key, facts, now_ns), version, heard))
+    return done
+
+
+def write_round(connection: Connection, done: Round, catalogue: Catalogue, now_ns: int) -> None:
+    """Write the folded runs and their catalogue, and take away the marks that no newer facts have renewed."""
+    for one in done.folded:
+        _write_run(connection, one)
+        if one.picture.run.flow_key and one.picture.run.kind == KIND_RUN:
+            catalogue.write(connection, one.project, one.picture, now_ns)
+    for mark in done.marks:
+        connection.execute(
+            delete(RunDirty).where(
+                tuple_(RunDirty.project, RunDirty.run_key, RunDirty.trace_id) == tuple_(mark.project, mark.run_key, mark.trace_id),
+                RunDirty.seq <= mark.seq,
+            )
+        )
+
+
+def _write_run(connection: Connection, one: Folded) -> None:
+    values = _run_values(one)
+    statement = insert(table_of(RunEntry)).values(values)
+    changed = {name: statement.excluded[name] for name in values if name not in ("project", "run_key")}
+    connection.execute(
+        statement.on_conflict_do_update(
+            index_elements=["project", "run_key"], set_=changed, where=RunEntry.version <= statement.excluded.version
+        )
+    )
+
+
+def _run_values(one: Folded) -> dict[str, Any]:
+    run = one.picture.run
+    return {
+        "project": one.project,
+        "run_key": run.run_key,
+        "source": run.source,
+        "run_id": run.run_id,
+        "generation": run.generation,
+        "kind": run.kind,
+        "status": run.status,
+        "flow_key": run.flow_key,
+        "flow_name": run.flow_name,
+        "started_ns": run.started_ns,
+        "finished_ns": run.finished_ns,
+        "sort_ns": run.started_ns or run.first_ns,
+        "error": run.error,
+        "tasks_declared": run.tasks_declared,
+        "counts": to_json(run.counts),
+        "params": to_json(run.params),
+        "metadata": to_json(run.metadata),
+        "tags": to_json(run.tags),
+        "processes": to_json(run.processes),
+        "hidden": int(run.hidden),
+        "first_day": run.first_day,
+        "last_day": run.last_day,
+        "recheck_ns": run.recheck_ns,
+        "heard_ns": one.heard.last_ns,
+        "version": one.version,
+    }

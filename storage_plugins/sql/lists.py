@@ -1,0 +1,151 @@
+"""Lists of runs and flows from the cached fold, newest first, by key and never by offset. Plain functions over one connection."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import Connection, Row, func, select, tuple_
+
+from collector.attributes import from_json
+from collector.picture import KIND_RUN, Run
+from collector.storage import LARGEST_PAGE, FlowSummary, Heard, Page, RunQuery, RunRef, RunSummary
+from otel_bridge.conventions import TRACE_SOURCE
+from storage_plugins.sql.facts import beating_until
+from storage_plugins.sql.pages import from_cursor, hex_of, to_cursor
+from storage_plugins.sql.tables import Flow, RunEntry, RunTrace, Task
+
+
+def find_run(connection: Connection, project: int, ref: RunRef) -> bytes | None:
+    """Return the key of the newest run an address fits; a named run before a trace."""
+    query = select(RunTrace.run_key).where(RunTrace.project == project, RunTrace.run_id == ref.run_id)
+    if ref.source is not None:
+        query = query.where(RunTrace.source == ref.source)
+    if ref.generation is not None:
+        query = query.where(RunTrace.generation == ref.generation)
+    newest = query.order_by(RunTrace.source == TRACE_SOURCE, RunTrace.generation.desc(), RunTrace.seq.desc()).limit(1)
+    return connection.execute(newest).scalar()
+
+
+def has_runs(connection: Connection, project: int) -> bool:
+    """Return whether any run would be listed."""
+    query = select(RunEntry.run_key).where(RunEntry.project == project, RunEntry.hidden == 0).limit(1)
+    return connection.execute(query).first() is not None
+
+
+def list_runs(connection: Connection, project: int, query: RunQuery) -> Page[RunSummary]:
+    """Return one page of runs, newest first."""
+    limit = max(1, min(query.limit, LARGEST_PAGE))
+    statement = select(RunEntry.__table__).where(RunEntry.project == project, RunEntry.hidden == 0)
+    if query.kind is not None:
+        statement = statement.where(RunEntry.kind == query.kind)
+    if query.flow_key is not None:
+        statement = statement.where(RunEntry.flow_key == query.flow_key)
+    if query.cursor is not None:
+        sort_ns, run_key = from_cursor(query.cursor, int, str)
+        statement = statement.where(tuple_(RunEntry.sort_ns, RunEntry.run_key) < tuple_(sort_ns, hex_of(run_key)))
+    rows = connection.execute(statement.order_by(RunEntry.sort_ns.desc(), RunEntry.run_key.desc()).limit(limit + 1)).all()
+    page = rows[:limit]
+    more = to_cursor((page[-1].sort_ns, page[-1].run_key.hex())) if len(rows) > limit else None
+    return Page(_summaries(connection, project, page), more)
+
+
+def list_flows(connection: Connection, project: int, limit: int, cursor: str | None) -> Page[FlowSummary]:
+    """Return one page of the catalogue, by flow_key."""
+    limit = max(1, min(limit, LARGEST_PAGE))
+    statement = select(Flow.__table__).where(Flow.project == project)
+    if cursor is not None:
+        statement = statement.where(Flow.flow_key > from_cursor(cursor, str)[0])
+    rows = connection.execute(statement.order_by(Flow.flow_key).limit(limit + 1)).all()
+    page = rows[:limit]
+    return Page(_describe_flows(connection, project, page), to_cursor((page[-1].flow_key,)) if len(rows) > limit else None)
+
+
+def find_flow(connection: Connection, project: int, flow_key: str) -> FlowSummary | None:
+    """Return one flow of the catalogue."""
+    rows = connection.execute(select(Flow.__table__).where(Flow.project == project, Flow.flow_key == flow_key)).all()
+    return _describe_flows(connection, project, rows)[0] if rows else None
+
+
+def task_ids(connection: Connection, project: int, flow_key: str) -> dict[str, str]:
+    """Return the catalogue ids of a flow's tasks by task_key."""
+    rows = connection.execute(select(Task.task_key, Task.id).where(Task.project == project, Task.flow_key == flow_key))
+    return {row.task_key: row.id for row in rows}
+
+
+def flow_id(connection: Connection, project: int, flow_key: str) -> str:
+    """Return the catalogue id of a flow, empty if it has no row yet."""
+    return connection.execute(select(Flow.id).where(Flow.project == project, Flow.flow_key == flow_key)).scalar() or ""
+
+
+def _describe_flows(connection: Connection, project: int, rows: Sequence[Row[Any]]) -> list[FlowSummary]:
+    keys = [row.flow_key for row in rows]
+    counts: dict[str, dict[str, int]] = defaultdict(dict)
+    of_these = (RunEntry.project == project, RunEntry.flow_key.in_(keys), RunEntry.hidden == 0, RunEntry.kind == KIND_RUN)
+    by_state = select(RunEntry.flow_key, RunEntry.status, func.count()).where(*of_these).group_by(RunEntry.flow_key, RunEntry.status)
+    for flow_key, status, count in connection.execute(by_state):
+        counts[flow_key][status] = count
+    latest = {key: _latest_run(connection, project, key) for key in keys}
+    return [
+        FlowSummary(
+            id=row.id,
+            flow_key=row.flow_key,
+            name=row.name,
+            description=row.description,
+            tags=from_json(row.tags),
+            created_ns=row.created_ns,
+            updated_ns=row.updated_ns,
+            run_counts=counts[row.flow_key],
+            latest=latest[row.flow_key],
+        )
+        for row in rows
+    ]
+
+
+def _latest_run(connection: Connection, project: int, flow_key: str) -> RunSummary | None:
+    page = list_runs(connection, project, RunQuery(flow_key=flow_key, limit=1))
+    return page.items[0] if page.items else None
+
+
+def _summaries(connection: Connection, project: int, rows: Sequence[Row[Any]]) -> list[RunSummary]:
+    keys = {row.flow_key for row in rows} - {""}
+    ids = connection.execute(select(Flow.flow_key, Flow.id).where(Flow.project == project, Flow.flow_key.in_(keys)))
+    flow_ids = {row.flow_key: row.id for row in ids}
+    processes = {row.run_key: from_json(row.processes) for row in rows}
+    beats = beating_until(connection, project, {name for names in processes.values() for name in names})
+    return [
+        RunSummary(
+            run=_run_of(row, processes[row.run_key]),
+            version=row.version,
+            heard=Heard(row.heard_ns, {name: beats[name] for name in processes[row.run_key] if name in beats}),
+            flow_id=flow_ids.get(row.flow_key, ""),
+        )
+        for row in rows
+    ]
+
+
+def _run_of(row: Row[Any], processes: Sequence[str]) -> Run:
+    return Run(
+        run_key=row.run_key,
+        source=row.source,
+        run_id=row.run_id,
+        generation=row.generation,
+        kind=row.kind,
+        status=row.status,
+        flow_key=row.flow_key,
+        flow_name=row.flow_name,
+        started_ns=row.started_ns,
+        finished_ns=row.finished_ns,
+        first_ns=row.sort_ns,
+        params=from_json(row.params),
+        metadata=from_json(row.metadata),
+        tags=from_json(row.tags),
+        error=row.error,
+        tasks_declared=row.tasks_declared,
+        counts=from_json(row.counts),
+        first_day=row.first_day,
+        last_day=row.last_day,
+        recheck_ns=row.recheck_ns,
+        processes=processes,
+    )

@@ -1,0 +1,162 @@
+"""A run's log lines: its log records and the events of its finished spans, merged by time. Plain functions over one connection."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, Row, Select, and_, or_, select, tuple_
+
+from collector.attributes import attributes_from_json, from_json
+from collector.picture import RunPicture
+from collector.rows import describe_exception
+from collector.storage import LARGEST_PAGE, LogEntry, LogQuery, Page
+from otel_bridge import conventions as c
+from otel_bridge.facts import Attributes
+from storage_plugins.sql.pages import from_cursor, to_cursor
+from storage_plugins.sql.tables import Log, Span
+
+SEVERITY_INFO, SEVERITY_ERROR = 9, 17
+
+# Rows read at a time while looking for lines that fit: most fit, so one step of this size fills an ordinary page.
+STEP = 2 * LARGEST_PAGE
+
+
+def read_logs(connection: Connection, project: int, picture: RunPicture, query: LogQuery) -> Page[LogEntry]:
+    """Return one page of a run's lines, in order of time."""
+    limit = max(1, min(query.limit, LARGEST_PAGE))
+    after = from_cursor(query.cursor, int, str) if query.cursor is not None else None
+    found = [*_records(connection, project, picture, query, limit + 1), *_events(connection, project, picture, query)]
+    entries = sorted(_without_twins(found), key=_key, reverse=query.newest)
+    if after is not None:
+        entries = [entry for entry in entries if (_key(entry) < after if query.newest else _key(entry) > after)]
+    page = entries[:limit]
+    more = to_cursor(_key(page[-1])) if len(entries) > limit else None
+    return Page(page[::-1] if query.newest else page, more)
+
+
+def _key(entry: LogEntry) -> tuple[int, str]:
+    return (entry.time_ns, entry.id)
+
+
+def _without_twins(entries: Iterable[LogEntry]) -> Iterator[LogEntry]:
+    """A bridge tells a line at once as a log record and again as its span's event: the record, which comes first here, stands for both."""
+    seen: set[tuple[int, str, str]] = set()
+    for entry in entries:
+        twin = (entry.time_ns, entry.node, entry.message)
+        if entry.id.startswith("event-") and twin in seen:
+            continue
+        seen.add(twin)
+        yield entry
+
+
+# --- log records -----------------------------------------------------------------------------------------------------------------------
+
+
+def _records(connection: Connection, project: int, picture: RunPicture, query: LogQuery, wanted: int) -> list[LogEntry]:
+    """Read on until enough lines fit: whose a line is that names no node follows from its span, which only the picture knows."""
+    found: list[LogEntry] = []
+    last: tuple[Any, ...] | None = None
+    while len(found) < wanted:
+        rows = connection.execute(_records_after(project, picture, query, last).limit(STEP)).all()
+        for row in rows:
+            owner = _owner(row, picture)
+            if owner is not None and (query.node is None or owner == query.node):
+                found.append(_record_entry(row, owner))
+        if len(rows) < STEP:
+            break
+        last = tuple(rows[-1]._mapping[name] for name in ("time_ns", "trace_id", "digest", "twin", "day"))
+    return found
+
+
+def _records_after(project: int, picture: RunPicture, query: LogQuery, last: tuple[Any, ...] | None) -> Select[Any]:
+    columns = Log.__table__.c
+    order = (columns.time_ns, columns.trace_id, columns.digest, columns.twin, columns.day)
+    fits = [columns.project == project, columns.trace_id.in_(picture.run.trace_ids), *_filters(query)]
+    if last is not None:
+        fits.append(tuple_(*order) < tuple_(*last) if query.newest else tuple_(*order) > tuple_(*last))
+    return select(Log.__table__).where(*fits).order_by(*(column.desc() if query.newest else column.asc() for column in order))
+
+
+def _filters(query: LogQuery) -> list[ColumnElement[bool]]:
+    columns = Log.__table__.c
+    fits: list[ColumnElement[bool]] = []
+    if query.min_severity:
+        fits.append(columns.severity_number >= query.min_severity)
+    if query.node is not None:
+        fits.append(or_(columns.node == query.node, columns.node == ""))
+    if query.since_version is not None:
+        fits.append(columns.seq > query.since_version)
+    if query.cursor is not None:
+        time_ns = int(from_cursor(query.cursor, int, str)[0])
+        fits.append(columns.time_ns <= time_ns if query.newest else columns.time_ns >= time_ns)
+    return fits
+
+
+def _owner(row: Row[Any], picture: RunPicture) -> str | None:
+    """Return the node a record belongs to, "" for the run itself, None if it is another run's."""
+    if row.run_key:
+        if row.run_key != picture.run.run_key:
+            return None
+        return row.node or picture.owners.get((row.trace_id, row.span_id), "")
+    owner = picture.owners.get((row.trace_id, row.span_id))
+    if owner is not None:
+        return owner
+    return "" if row.trace_id in picture.own_traces else None
+
+
+def _record_entry(row: Row[Any], node: str) -> LogEntry:
+    attributes = attributes_from_json(row.attributes)
+    body = from_json(row.body)
+    return LogEntry(
+        id=f"{row.time_ns:x}-{row.digest.hex()}-{row.twin}",
+        time_ns=row.time_ns,
+        severity_number=row.severity_number,
+        severity_text=row.severity_text,
+        message=body if isinstance(body, str) else row.body if body is not None else describe_exception(attributes),
+        event=row.event_name,
+        node=node,
+        payload=attributes.get(c.LOG_PAYLOAD, _unnamed(attributes) or None),
+        version=row.seq,
+    )
+
+
+# --- events of finished spans ----------------------------------------------------------------------------------------------------------
+
+
+def _events(connection: Connection, project: int, picture: RunPicture, query: LogQuery) -> Iterator[LogEntry]:
+    columns = Span.__table__.c
+    fits = and_(columns.project == project, columns.trace_id.in_(picture.run.trace_ids), columns.events != "[]")
+    if query.since_version is not None:
+        fits = and_(fits, columns.seq > query.since_version)
+    rows = connection.execute(select(columns.trace_id, columns.span_id, columns.events, columns.name, columns.seq).where(fits))
+    for row in rows:
+        owner = picture.owners.get((row.trace_id, row.span_id))
+        if owner is None or (query.node is not None and owner != query.node):
+            continue
+        for place, event in enumerate(from_json(row.events)):
+            entry = _event_entry(row, place, event, owner)
+            if entry.severity_number >= query.min_severity:
+                yield entry
+
+
+def _event_entry(row: Row[*tuple[Any, ...]], place: int, event: list[Any], node: str) -> LogEntry:
+    time_ns, name, attributes, _ = event
+    failed = name == c.EXCEPTION_EVENT
+    message = describe_exception(attributes) if failed else str(attributes.get("message") or attributes.get("log.message") or name)
+    return LogEntry(
+        id=f"event-{row.span_id.hex()}-{place}",
+        time_ns=time_ns,
+        severity_number=SEVERITY_ERROR if failed else SEVERITY_INFO,
+        severity_text="ERROR" if failed else "INFO",
+        message=message,
+        event=name,
+        node=node,
+        payload=_unnamed(attributes) or None,
+        version=row.seq,
+    )
+
+
+def _unnamed(attributes: Attributes) -> dict[str, Any]:
+    """Return what an attribute map says beyond naming the run and task, which the page says already."""
+    return {key: value for key, value in attributes.items() if not key.startswith(("cicd.pipeline.", "flowspan."))}

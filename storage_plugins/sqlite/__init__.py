@@ -1,0 +1,1 @@
+"""The embedded default: one SQLite file, or memory. plugin.py is the entry point."""

@@ -1,0 +1,93 @@
+"""The SQLite storage: opening, pragmas, and which connection does what."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Engine, create_engine, event
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.pool import QueuePool
+
+from collector.errors import Unavailable
+from collector.settings import Settings
+from storage_plugins.migrations import bring_up_to_date
+from storage_plugins.sql.reader import READERS, SqlReader
+from storage_plugins.sqlite.writer import SqliteWriter
+
+# How long SQLite waits for another program's lock before it says that it is busy.
+BUSY_MS = 5_000
+
+_memories = itertools.count(1)
+
+
+class SqliteStorage:
+    """collector.storage.Storage in one file, or in memory with the same tables and statements."""
+
+    name = "sqlite"
+    writer: SqliteWriter
+    reader: SqlReader
+
+    def __init__(self, url: str, fold_every_ms: int) -> None:
+        """url: `sqlite:///path/to/file`, or `memory:` for a store that goes with the process."""
+        self._fold_every_ms = fold_every_ms
+        self._path = None if url == "memory:" else Path(make_url(url).database or "")
+        # The memdb VFS is one database for all connections of this process, as long as one is open.
+        self._target = f"file:/flowspan-{os.getpid()}-{next(_memories)}?vfs=memdb" if self._path is None else self._path.absolute().as_uri()
+        self._facts: sqlite3.Connection | None = None
+        self._engine: Engine | None = None
+
+    def open(self) -> None:
+        """See Storage."""
+        try:
+            if self._path is not None:
+                self._path.parent.mkdir(parents=True, exist_ok=True)
+            self._facts = self._connect("FULL")
+            self._engine = self._make_engine()
+            bring_up_to_date(self._engine)
+        except (OSError, sqlite3.Error, DBAPIError) as error:
+            self.close()
+            raise Unavailable(f"cannot open {self._path or 'a store in memory'}: {error}") from error
+        self.writer = SqliteWriter(self._facts, self._engine, self._fold_every_ms)
+        self.reader = SqlReader(self._engine)
+
+    def close(self) -> None:
+        """See Storage. May be called twice, and after a failed open."""
+        if hasattr(self, "reader"):
+            self.reader.close()
+        if self._engine is not None:
+            self._engine.dispose()
+        if self._facts is not None:
+            self._facts.close()
+        self._engine = self._facts = None
+
+    def _connect(self, synchronous: str) -> sqlite3.Connection:
+        """synchronous: FULL for facts (200 means committed), NORMAL for reads and the cache (a lost fold is made again from its mark)."""
+        connection = sqlite3.connect(self._target, uri=True, isolation_level=None, check_same_thread=False, timeout=BUSY_MS / 1000)
+        for pragma in ("journal_mode = WAL", f"synchronous = {synchronous}", "foreign_keys = OFF"):
+            connection.execute(f"PRAGMA {pragma}")
+        return connection
+
+    def _make_engine(self) -> Engine:
+        engine = create_engine(
+            "sqlite+pysqlite://", creator=lambda: self._connect("NORMAL"), poolclass=QueuePool, pool_size=READERS + 2, max_overflow=0
+        )
+        # The driver is in autocommit mode, so that a transaction begins where we say: a read sees one snapshot from its first statement on.
+        event.listen(engine, "begin", _begin)
+        return engine
+
+
+def _begin(connection: Any) -> None:
+    connection.exec_driver_sql("BEGIN")
+
+
+def storage_for(settings: Settings) -> SqliteStorage | None:
+    """Return the storage for a SQLite address, None for any other."""
+    url = settings.storage_url()
+    if url == "memory:" or url.startswith("sqlite:"):
+        return SqliteStorage(url, settings.fold_every_ms)
+    return None

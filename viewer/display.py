@@ -1,0 +1,205 @@
+"""Runs, flows, log lines and requests as the templates show them: every number and time ready to print. Pure.
+
+Task runs and their bars are in waterfall.py; what the API says of the same things is in present.py.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from hashlib import sha256
+
+from collector.picture import FAILED, KIND_TRACE, PAUSED, RUNNING, STATES, TERMINAL, Run
+from collector.receipts import Receipt
+from collector.storage import FlowSummary, LogEntry, RunSummary, RunView
+from viewer.addresses import flow_address, run_address
+from viewer.present import Data, browser_safe, level_of
+from viewer.texts import TEXT_CHARS, Moment, clip, clock, elapsed_text, json_text, moment
+from viewer.waterfall import Window, row_id
+
+
+@dataclass(frozen=True, slots=True)
+class RunLine:
+    """A run in a list and in the head of its page."""
+
+    href: str
+    api_href: str
+    name: str
+    run_id: str
+    source: str
+    is_trace: bool
+    flow_href: str
+    state: str
+    is_over: bool
+    hint: Data | None
+    started: Moment
+    duration: str
+    tasks: str
+    counts: list[tuple[str, int]]
+    error: str
+    tags: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """What the head of a run's page has beyond its line in a list. culprit: the row of the task run that failed first."""
+
+    run: RunLine
+    version: int
+    start_us: int
+    end_us: int
+    culprit: str
+    culprit_name: str
+    tasks_missing: str
+    trace_hrefs: list[tuple[str, str]]
+
+
+@dataclass(frozen=True, slots=True)
+class LogRow:
+    """A row of the log. task_id: the row_id of its task run, empty for the run's own lines. tone: which colour its level has."""
+
+    row_id: str
+    time: Moment
+    level: str
+    tone: str
+    severity: int
+    task_id: str
+    task_name: str
+    message: str
+    event: str
+    payload: str
+
+
+@dataclass(frozen=True, slots=True)
+class FlowLine:
+    """A row of the catalogue."""
+
+    href: str
+    name: str
+    flow_key: str
+    description: str
+    total: int
+    counts: list[tuple[str, int]]
+    latest: RunLine | None
+
+
+@dataclass(frozen=True, slots=True)
+class ReceiptLine:
+    """A request that came in, and what became of it."""
+
+    time: Moment
+    request: str
+    client: str
+    status: int
+    refused: bool
+    outcome: str
+
+
+def run_line(summary: RunSummary, hint: Data | None, now_ns: int) -> RunLine:
+    """Return a run as a list shows it."""
+    run = summary.run
+    return RunLine(
+        href=run_address("/runs", run),
+        api_href=run_address("/api/v1/runs", run),
+        name=clip(run.flow_name or run.flow_key or run.run_id),
+        run_id=clip(run.run_id),
+        source=clip(run.source),
+        is_trace=run.kind == KIND_TRACE,
+        flow_href=flow_address(run.flow_key) if run.flow_key else "",
+        state=run.status,
+        is_over=run.status in TERMINAL,
+        hint=hint,
+        started=moment(run.started_ns or run.first_ns),
+        duration=elapsed_text(run.started_ns, run.finished_ns, now_ns, is_open=run.status in (RUNNING, PAUSED)),
+        tasks=_tasks_text(run),
+        counts=order_counts(run.counts),
+        error=clip(run.error, TEXT_CHARS),
+        tags=[clip(_text(tag)) for tag in run.tags],
+    )
+
+
+def head_of(view: RunView, summary: RunSummary, hint: Data | None, window: Window) -> Head:
+    """Return the head of a run's page."""
+    run = view.picture.run
+    failed = [task for task in view.picture.tasks if task.status == FAILED]
+    culprit = min(failed, key=lambda task: (not task.error, task.finished_ns, task.node)) if failed else None
+    return Head(
+        run=run_line(summary, hint, window.now_ns),
+        version=view.version,
+        start_us=window.start_ns // 1000,
+        end_us=window.end_ns // 1000 if run.status in TERMINAL else 0,
+        culprit=row_id(culprit.node) if culprit else "",
+        culprit_name=clip(culprit.node) if culprit else "",
+        tasks_missing=_missing_text(run),
+        trace_hrefs=[(trace_id.hex(), f"/api/v1/traces/{trace_id.hex()}") for trace_id in run.trace_ids],
+    )
+
+
+def flow_line(flow: FlowSummary, latest: RunLine | None) -> FlowLine:
+    """Return a flow as the catalogue shows it."""
+    return FlowLine(
+        href=flow_address(flow.flow_key),
+        name=clip(flow.name or flow.flow_key),
+        flow_key=clip(flow.flow_key),
+        description=clip(flow.description),
+        total=sum(flow.run_counts.values()),
+        counts=order_counts(flow.run_counts),
+        latest=latest,
+    )
+
+
+def order_counts(counts: Mapping[str, int]) -> list[tuple[str, int]]:
+    """Return counts by state in the order of a life, those that are none left out."""
+    return [(state, counts[state]) for state in STATES if counts.get(state)]
+
+
+def _tasks_text(run: Run) -> str:
+    reported = sum(run.counts.values())
+    if run.tasks_declared is None or run.tasks_declared == reported:
+        return f"{reported:,}"
+    return f"{reported:,} of {clip(str(run.tasks_declared), 20)}"
+
+
+def _missing_text(run: Run) -> str:
+    reported = sum(run.counts.values())
+    if run.tasks_declared is None or run.tasks_declared == reported:
+        return ""
+    return f"The sender declared {clip(str(run.tasks_declared), 20)} task runs, {reported:,} were reported."
+
+
+def log_row(entry: LogEntry) -> LogRow:
+    """Return a log line as a row of the log."""
+    return LogRow(
+        row_id="l-" + sha256(entry.id.encode("utf-8", "replace")).hexdigest()[:16],
+        time=clock(entry.time_ns),
+        level=clip(level_of(entry), 20),
+        tone=_tone(entry.severity_number),
+        severity=entry.severity_number,
+        task_id=row_id(entry.node) if entry.node else "",
+        task_name=clip(entry.node),
+        message=clip(entry.message, TEXT_CHARS),
+        event=clip(entry.event),
+        payload=json_text(entry.payload),
+    )
+
+
+def receipt_line(receipt: Receipt) -> ReceiptLine:
+    """Return a request that came in as a row of the table of requests."""
+    records = f"{receipt.records:,} record" + ("" if receipt.records == 1 else "s")
+    return ReceiptLine(
+        time=clock(receipt.time_ns),
+        request=clip(f"{receipt.method} {receipt.path}"),
+        client=clip(f"{receipt.client} {receipt.user_agent}".strip()),
+        status=receipt.status,
+        refused=bool(receipt.reason) or receipt.status >= 400,
+        outcome="; ".join(text for text in (records if receipt.records else "", clip(receipt.reason)) if text) or "no records",
+    )
+
+
+def _tone(severity: int) -> str:
+    return "bad" if severity >= 17 else "warn" if severity >= 13 else "quiet" if 0 < severity < 9 else "plain"
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else json.dumps(browser_safe(value), ensure_ascii=False)

@@ -1,0 +1,160 @@
+"""A run as it moves: WS /ws/runs/{run_id} and SSE /sse/runs/{run_id}, both from collector.tail.
+
+?version=N: the version the watcher has; without it everything is sent once. ?html=1: the page's partials beside the data.
+A "resync" message means: more happened than is sent again, take a new page.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncGenerator, Sequence
+from dataclasses import dataclass
+
+from starlette.datastructures import QueryParams
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import BaseRoute, Route, WebSocketRoute
+from starlette.websockets import WebSocket, WebSocketDisconnect
+
+from collector.doors import Collector
+from collector.errors import Unavailable
+from collector.storage import LARGEST_PAGE, LogQuery, Resync, RunView
+from collector.tail import Subscription
+from viewer.addresses import BadQuestion, Missing, find_run, read_ref
+from viewer.extend import TemplateViewer
+from viewer.messages import RESYNC, Group, Scribe
+from viewer.streams import KEEP_ALIVE, KEEP_ALIVE_S, SEND_TIMEOUT_S, EventStream, counted, encode_event, until_gone
+
+log = logging.getLogger(__name__)
+
+SNAPSHOT_LOGS = 200
+
+# Close codes of our own; 1013 is the registry's "try again later".
+CLOSE_MISSING, CLOSE_BAD_QUESTION, CLOSE_LATER = 4404, 4400, 1013
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What a watcher asked for. version: what it has already, None = nothing."""
+
+    run_key: bytes
+    version: int | None
+    with_html: bool
+
+
+class Live:
+    """The live addresses over one collector's tail."""
+
+    def __init__(self, collector: Collector, viewer: TemplateViewer) -> None:
+        self._collector = collector
+        self._scribe = Scribe(viewer, collector.settings.stale_after_s)
+
+    def routes(self) -> Sequence[BaseRoute]:
+        """Return the routes."""
+        return [
+            WebSocketRoute("/ws/runs/{run_id:path}", self.serve_socket),
+            Route("/sse/runs/{run_id:path}", self.serve_events, methods=["GET"]),
+        ]
+
+    async def serve_socket(self, socket: WebSocket) -> None:
+        """Follow a run on a WebSocket. Closes with 4404 if there is no such run, 1013 while the store cannot be read."""
+        await socket.accept()
+        try:
+            wish = await self._read_wish(socket.path_params["run_id"], socket.query_params)
+        except (Missing, BadQuestion, Unavailable) as error:
+            code = CLOSE_MISSING if isinstance(error, Missing) else CLOSE_LATER if isinstance(error, Unavailable) else CLOSE_BAD_QUESTION
+            await socket.close(code, str(error))
+            return
+        with counted(self._collector.metrics.sockets.labels("ws")):
+            await until_gone(self._send_groups(socket, wish), _closed(socket))
+
+    async def serve_events(self, request: Request) -> Response:
+        """Follow a run by server-sent events; Last-Event-ID is the version the watcher has."""
+        try:
+            wish = await self._read_wish(request.path_params["run_id"], request.query_params, request.headers.get("last-event-id", ""))
+        except (Missing, BadQuestion) as error:
+            return JSONResponse({"detail": str(error)}, 404 if isinstance(error, Missing) else 400)
+        return EventStream(self._events(wish), self._collector.metrics.sockets.labels("sse"))
+
+    async def _read_wish(self, run_id: str, query: QueryParams, last_event_id: str = "") -> Wish:
+        run_key = await find_run(self._collector.reader, read_ref(run_id, query))
+        version = _version(last_event_id)
+        return Wish(run_key, _version(query.get("version", "")) if version is None else version, query.get("html") == "1")
+
+    async def _send_groups(self, socket: WebSocket, wish: Wish) -> None:
+        async with contextlib.aclosing(self._groups(wish)) as groups:
+            async for group in groups:
+                for text in group.texts:
+                    await _send_text(socket, text)
+        await socket.close(CLOSE_LATER)
+
+    async def _events(self, wish: Wish) -> AsyncGenerator[str, None]:
+        async with contextlib.aclosing(self._groups(wish)) as groups:
+            async for group in groups:
+                for text in group.texts[:-1]:
+                    yield encode_event(text)
+                if group.texts:
+                    yield encode_event(group.texts[-1], event_id=group.version or None)
+                else:
+                    yield KEEP_ALIVE
+
+    async def _groups(self, wish: Wish) -> AsyncGenerator[Group, None]:
+        """Yield what a watcher has missed, then the news; ends when it must come again."""
+        try:
+            async with self._collector.tail.subscribe(wish.run_key) as subscription:
+                if subscription is not None:
+                    yield await self._open(subscription.view, wish)
+                    async for group in self._follow(subscription, wish):
+                        yield group
+        except Resync:
+            yield Group(0, [RESYNC])
+        except Unavailable as error:
+            log.warning("a watcher is sent away, the store cannot be read: %s", error)
+
+    async def _open(self, view: RunView, wish: Wish) -> Group:
+        if wish.version is None:
+            query = LogQuery(newest=True, limit=SNAPSHOT_LOGS)
+        elif wish.version < view.version:
+            query = LogQuery(since_version=wish.version, limit=LARGEST_PAGE)
+        else:
+            return Group()
+        page = await self._collector.reader.read_logs(wish.run_key, query)
+        if page.next_cursor is not None and not query.newest:
+            raise Resync
+        logs = [entry for entry in page.items if entry.version <= view.version]
+        return self._scribe.write(view, view.picture.tasks, logs, with_html=wish.with_html)
+
+    async def _follow(self, subscription: Subscription, wish: Wish) -> AsyncGenerator[Group, None]:
+        view = subscription.view
+        told = self._scribe.hint(view)
+        while True:
+            news = await subscription.next(KEEP_ALIVE_S)
+            if news is not None:
+                view = news.view
+                yield self._scribe.write_news(news, with_html=wish.with_html)
+            elif self._scribe.hint(view) != told:
+                view = await self._collector.reader.view_run(wish.run_key) or view
+                changed = self._scribe.hint(view) != told
+                yield self._scribe.write(view, [], [], with_html=wish.with_html) if changed else Group()
+            else:
+                yield Group()
+            told = self._scribe.hint(view)
+
+
+def _version(text: str) -> int | None:
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 20 else None
+
+
+async def _send_text(socket: WebSocket, text: str) -> None:
+    async with asyncio.timeout(SEND_TIMEOUT_S):
+        await socket.send_text(text)
+
+
+async def _closed(socket: WebSocket) -> None:
+    """Return when the client is gone. What it says is not listened to."""
+    with contextlib.suppress(WebSocketDisconnect):
+        while True:
+            if (await socket.receive())["type"] == "websocket.disconnect":
+                return

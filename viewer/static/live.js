@@ -1,0 +1,80 @@
+// A run's page, kept up to date: takes messages, has them put in place, moves the bars. Hidden or long over, it costs nothing.
+
+import { Connection } from "./connection.js";
+import { putLine, putSummary, putTask } from "./patch.js";
+import { serverClock } from "./times.js";
+import { layOut } from "./waterfall.js";
+
+const TICK_MS = 1000;
+// After a run's end late facts may come; then nothing is to be expected.
+const QUIET_AFTER_END_MS = 60_000;
+// A page that cannot follow starts again, but not in a circle.
+const RELOAD_AFTER_MS = 2000;
+
+const WORDS = { live: "live", reconnecting: "reconnecting", off: "", over: "run is over" };
+
+const page = document.getElementById("run").dataset;
+const now = serverClock(Number(page.nowUs));
+const mostRows = Number(page.mostRows);
+let version = Number(page.version);
+let layoutWaits = false;
+let lastNews = performance.now();
+
+const connection = new Connection({
+  socketHref: page.socket,
+  eventsHref: page.events,
+  version: () => version,
+  take,
+  show,
+});
+
+function take(message) {
+  lastNews = performance.now();
+  if (message.kind === "resync") setTimeout(() => location.reload(), RELOAD_AFTER_MS * (0.5 + Math.random()));
+  else if (message.kind === "task") putTask(message, mostRows);
+  else if (message.kind === "log") putLine(message);
+  else if (message.kind === "flow") {
+    // Only now is all of this version here: cut off before, we ask for it again.
+    putSummary(message);
+    version = Math.max(version, message.version);
+  }
+  moveBars();
+}
+
+function moveBars() {
+  if (layoutWaits) return;
+  layoutWaits = true;
+  requestAnimationFrame(() => { layoutWaits = false; layOut(now()); });
+}
+
+function show(state) {
+  const badge = document.getElementById("live");
+  badge.dataset.state = state;
+  badge.textContent = WORDS[state];
+}
+
+function isOver() {
+  return document.getElementById("summary").dataset.over === "yes";
+}
+
+function tick() {
+  if (document.hidden) return;
+  if (!isOver()) moveBars();
+  else if (performance.now() - lastNews > QUIET_AFTER_END_MS) {
+    connection.close();
+    show("over");
+  }
+}
+
+document.addEventListener("visibilitychange", () => {
+  if (document.hidden) connection.close();
+  else {
+    lastNews = performance.now();
+    connection.open();
+    moveBars();
+  }
+});
+addEventListener("pagehide", () => connection.close());
+addEventListener("pageshow", () => { if (!document.hidden) connection.open(); });
+
+setInterval(tick, TICK_MS);

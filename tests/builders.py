@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from otel_bridge.identity import run_key
 from otel_bridge.lifecycle import facts_of
 
 Payload = Mapping[str, Any]
+FoldRows = tuple[list[FoldSpan], list[FoldMoment]]
 
 MS = 10**6
 # 2026-11-18 11:46:40 UTC: every test's time is this and some milliseconds.
@@ -70,13 +71,13 @@ def work(role: str, node: str = "", *, run_id: str = "r1", attempt: int | None =
 
 def span(name: str, parent: str = "", *, start: int = 0, end: int = 1, **columns: Any) -> SpanEnd:
     """Make a finished OTLP span. start, end: ms. Anything else is a column of SpanEnd."""
-    given = {"trace_id": TRACE, "name": name, "parent_span_id": span_id(parent) if parent else b"", **columns}
+    given: dict[str, Any] = {"trace_id": TRACE, "name": name, "parent_span_id": span_id(parent) if parent else b"", **columns}
     return SpanEnd(span_id=span_id(name), start_ns=at(start), end_ns=at(end), rank=RANK_OTLP, **given)
 
 
 def moment(kind: str, name: str, parent: str = "", *, ms: int = 0, **columns: Any) -> SpanMoment:
     """Make a moment of a span, with its own time."""
-    given = {"trace_id": TRACE, "name": name, "parent_span_id": span_id(parent) if parent else b"", "rank": RANK_TIMED, **columns}
+    given: dict[str, Any] = {"trace_id": TRACE, "name": name, "parent_span_id": span_id(parent) if parent else b"", "rank": RANK_TIMED, **columns}
     return SpanMoment(span_id=span_id(name), kind=kind, time_ns=at(ms), **given)
 
 
@@ -112,15 +113,29 @@ class Store:
     def picture(self, key: bytes, now_ns: int = RECEIVED_NS) -> RunPicture:
         """Fold a run from what is known in its traces."""
         traces = {claim.trace_id for claim in self.claims if claim.run_key == key}
-        spans = [row for row in self.spans.values() if row.trace_id in traces]
-        moments = [row for row in self.moments.values() if row.trace_id in traces]
-        facts = Facts(
-            spans=[FoldSpan._make(getattr(row, name) for name in FoldSpan._fields) for row in spans],
-            moments=[FoldMoment._make(getattr(row, name) for name in FoldMoment._fields) for row in moments],
-            claims=[claim for claim in self.claims if claim.trace_id in traces],
-            beating_until_ns=self.beating_until_ns,
+        spans, moments = self.fold_rows(traces)
+        claims = [claim for claim in self.claims if claim.trace_id in traces]
+        return fold(key, Facts(spans, moments, claims, self.beating_until_ns), now_ns)
+
+    def fold_rows(self, traces: Collection[bytes]) -> FoldRows:
+        """Return what the fold reads of these traces."""
+        return _columns(
+            [row for row in self.spans.values() if row.trace_id in traces],
+            [row for row in self.moments.values() if row.trace_id in traces],
         )
-        return fold(key, facts, now_ns)
+
+
+def fold_rows(facts: Iterable[Fact]) -> FoldRows:
+    """Return what the fold would read of these facts if nothing were chosen among them before."""
+    batch = RowMaker(RECEIVED_NS).add_all(facts)
+    return _columns(batch.spans, batch.moments)
+
+
+def _columns(spans: Iterable[SpanRow], moments: Iterable[MomentRow]) -> FoldRows:
+    return (
+        [FoldSpan._make(getattr(row, name) for name in FoldSpan._fields) for row in spans],
+        [FoldMoment._make(getattr(row, name) for name in FoldMoment._fields) for row in moments],
+    )
 
 
 R1 = run_key(c.DEFAULT_SOURCE, "r1")

@@ -17,7 +17,7 @@ from starlette.types import Scope
 
 from collector.doors import Collector
 from collector.otlp import encode_trace
-from collector.storage import LARGEST_PAGE, BadCursor, LogQuery, RunQuery, RunRef, RunSummary
+from collector.storage import LARGEST_PAGE, BadCursor, FlowSummary, LogQuery, RunQuery, RunRef, RunSummary
 from otel_bridge.facts import harmless
 from viewer import schemas
 from viewer.addresses import LATEST_GENERATION, BadQuestion, Missing, find_run, make_ref, view_run
@@ -126,7 +126,7 @@ class Api:
     async def list_flows(self, limit: Limit = 100, cursor: Cursor = None) -> Data:
         """List the catalogue by flow_key."""
         page = await self._reader.list_flows(limit, cursor)
-        items = [flow_data(flow, flow.latest and self._run(flow.latest)) for flow in page.items]
+        items = [flow_data(flow, self._latest(flow)) for flow in page.items]
         return {"items": items, "next_cursor": page.next_cursor}
 
     async def get_flow(self, flow_key: str) -> Data:
@@ -136,7 +136,7 @@ class Api:
             raise Missing("There is no such flow here.")
         page = await self._reader.list_runs(RunQuery(flow_key=flow.flow_key, limit=LATEST_RUNS))
         latest_runs = [self._run(summary) for summary in page.items]
-        return {**flow_data(flow, flow.latest and self._run(flow.latest)), "latest_runs": latest_runs}
+        return {**flow_data(flow, self._latest(flow)), "latest_runs": latest_runs}
 
     async def get_trace(self, trace_id: str) -> Response:
         """Return everything stored with a trace id, as OTLP JSON: resourceSpans and resourceLogs."""
@@ -144,6 +144,9 @@ class Api:
         if not (facts.spans or facts.moments or facts.logs):
             raise Missing("There is no such trace here.")
         return JSONResponse(encode_trace(facts))
+
+    def _latest(self, flow: FlowSummary) -> Data | None:
+        return None if flow.latest is None else self._run(flow.latest)
 
     def _run(self, summary: RunSummary) -> Data:
         return run_data(summary, hint_of(summary.run, summary.heard, time.time_ns(), self._stale_after_s))

@@ -19,6 +19,10 @@ from viewer.texts import TEXT_CHARS, Moment, clip, clock, elapsed_text, json_tex
 from viewer.waterfall import Window, row_id
 
 
+# Flow events call every log line so: it says nothing.
+PLAIN_LINE = "task_log"
+
+
 @dataclass(frozen=True, slots=True)
 class RunLine:
     """A run in a list and in the head of its page."""
@@ -179,7 +183,7 @@ def log_row(entry: LogEntry) -> LogRow:
         task_id=row_id(entry.node) if entry.node else "",
         task_name=clip(entry.node),
         message=clip(entry.message, TEXT_CHARS),
-        event=clip(entry.event),
+        event="" if entry.event == PLAIN_LINE else clip(entry.event),
         payload=json_text(entry.payload),
     )
 

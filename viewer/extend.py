@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +60,6 @@ class TemplateViewer:
         """Return a template as HTML; a page in whole or a partial for a live message."""
         return self._environment.get_template(template).render(context)
 
-    def respond(self, template: str, status: int = 200, **context: object) -> HTMLResponse:
+    def respond(self, template: str, context: Mapping[str, object], status: int = 200) -> HTMLResponse:
         """Return a page with the headers every page has."""
         return HTMLResponse(self.render(template, **context), status, PAGE_HEADERS)

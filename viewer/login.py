@@ -62,7 +62,7 @@ class Login:
         return answer
 
     def _form(self, target: str, status: int = 200, problem: str = "") -> Response:
-        return self._viewer.respond("login.html", status, next=target, problem=problem)
+        return self._viewer.respond("login.html", {"next": target, "problem": problem}, status)
 
 
 def local_path(path: str) -> str:

@@ -55,16 +55,16 @@ class Pages:
         """Show the catalogue and the newest runs; how to send something, if there is no run yet."""
         receipts = [receipt_line(receipt) for receipt in self._collector.receipts.recent()]
         if not await self._reader.has_runs():
-            return self._viewer.respond("welcome.html", server=str(request.base_url).rstrip("/"), receipts=receipts)
+            return self._viewer.respond("welcome.html", {"server": str(request.base_url).rstrip("/"), "receipts": receipts})
         page = await self._reader.list_flows(FLOWS_A_PAGE, request.query_params.get("cursor"))
         recent = await self._reader.list_runs(RunQuery(limit=RECENT_RUNS))
-        return self._viewer.respond(
-            "flows.html",
-            flows=[flow_line(flow, flow.latest and self._line(flow.latest)) for flow in page.items],
-            more_href=_with_cursor("/flows", {}, page.next_cursor),
-            runs=[self._line(summary) for summary in recent.items],
-            receipts=receipts,
-        )
+        context = {
+            "flows": [flow_line(flow, None if flow.latest is None else self._line(flow.latest)) for flow in page.items],
+            "more_href": _with_cursor("/flows", {}, page.next_cursor),
+            "runs": [self._line(summary) for summary in recent.items],
+            "receipts": receipts,
+        }
+        return self._viewer.respond("flows.html", context)
 
     async def runs(self, request: Request) -> Response:
         """List runs, newest first: named ones, or plain traces if there are no others, unless the address says which."""
@@ -73,15 +73,15 @@ class Pages:
             raise BadQuestion("kind must be run, trace or all")
         kind, page = await self._list_runs(asked, flow, request.query_params.get("cursor"))
         kept = {"kind": kind, **({"flow": flow} if flow else {})}
-        return self._viewer.respond(
-            "runs.html",
-            runs=[self._line(summary) for summary in page.items],
-            kind=kind,
-            kinds=[(word, "/runs?" + urlencode({**kept, "kind": word})) for word in KINDS],
-            flow=clip(flow),
-            older_href=_with_cursor("/runs", kept, page.next_cursor),
-            newest_href="/runs?" + urlencode(kept) if "cursor" in request.query_params else "",
-        )
+        context = {
+            "runs": [self._line(summary) for summary in page.items],
+            "kind": kind,
+            "kinds": [(word, "/runs?" + urlencode({**kept, "kind": word})) for word in KINDS],
+            "flow": clip(flow),
+            "older_href": _with_cursor("/runs", kept, page.next_cursor),
+            "newest_href": "/runs?" + urlencode(kept) if "cursor" in request.query_params else "",
+        }
+        return self._viewer.respond("runs.html", context)
 
     async def run(self, request: Request) -> Response:
         """Show one run: its head, its task runs with their bars, its log."""
@@ -91,7 +91,8 @@ class Pages:
         query = LogQuery(min_severity(level), harmless(task) if task else None, newest=True, limit=LINES_A_PAGE, cursor=cursor)
         logs = await self._reader.read_logs(view.picture.run.run_key, query)
         filters = {name: text for name, text in (("level", level), ("task", task)) if text}
-        return self._viewer.respond("run_detail.html", **self._picture(view), **_log_context(view, logs, filters), follows_log=cursor is None)
+        log = {**_log_context(view, logs, filters), "follows_log": cursor is None}
+        return self._viewer.respond("run_detail.html", {**self._picture(view), **log})
 
     async def _list_runs(self, asked: str, flow: str, cursor: str | None) -> tuple[str, Page[RunSummary]]:
         kind = asked or "run"
@@ -146,7 +147,7 @@ class Pages:
         return answer
 
     def _explain(self, status: int, title: str, text: str) -> Response:
-        return self._viewer.respond("error.html", status, status_code=status, title=title, text=text)
+        return self._viewer.respond("error.html", {"status": status, "title": title, "text": text}, status)
 
 
 def _log_context(view: RunView, logs: Page[LogEntry], filters: dict[str, str]) -> dict[str, object]:

@@ -63,7 +63,8 @@ def _message(words: _Words, verdict: Verdict) -> str:
     if not verdict.refused:
         return verdict.warning
     first = verdict.refused[0]
-    found = f"{len(verdict.refused)} {words.records} refused; the first, number {first.place} of the request: {first.reason}"
+    where = f", number {first.place} of the request" if first.place >= 0 else ""  # a storage that refuses a row does not know its place
+    found = f"{len(verdict.refused)} {words.records} refused; the first{where}: {first.reason}"
     return f"{found}. {verdict.warning}" if verdict.warning else found
 
 

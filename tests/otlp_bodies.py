@@ -52,7 +52,13 @@ def _wire(body: bytes | str | dict[str, Any] | Message) -> tuple[bytes, Encoding
 
 def a_span(**fields: Any) -> Span:
     """Return a span with ids, a name and times; fields replace them."""
-    given = {"trace_id": TRACE_ID, "span_id": SPAN_ID, "name": "work", "start_time_unix_nano": START_NS, "end_time_unix_nano": END_NS}
+    given: dict[str, Any] = {
+        "trace_id": TRACE_ID,
+        "span_id": SPAN_ID,
+        "name": "work",
+        "start_time_unix_nano": START_NS,
+        "end_time_unix_nano": END_NS,
+    }
     return Span(**(given | fields))
 
 

@@ -8,8 +8,10 @@ import time
 from contextvars import ContextVar
 from dataclasses import dataclass
 from secrets import token_hex
+from urllib.parse import quote
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from collector.metrics import Metrics
@@ -21,6 +23,7 @@ request_id: ContextVar[str] = ContextVar("request_id", default="")
 
 _SAFE_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _OUTCOME = "flowspan.outcome"
+OUR_FAULT = "the server failed, by a fault of its own: send it again later"
 _BRING_NOTHING = frozenset({"GET", "HEAD", "OPTIONS"})
 _NO_DOORS = frozenset({"/login", "/logout"})
 
@@ -41,9 +44,10 @@ def note_outcome(scope: Scope, outcome: Outcome) -> None:
 class Access:
     """ASGI middleware, outermost: nothing answers a request without passing here."""
 
-    def __init__(self, app: ASGIApp, metrics: Metrics, receipts: Receipts) -> None:
-        """Wrap app."""
+    def __init__(self, app: ASGIApp, metrics: Metrics, receipts: Receipts, retry_after_s: int) -> None:
+        """Wrap app. What no door expected becomes 503, not 500: the OTLP exporters resend after it, and drop the batch after a 500."""
         self._app = app
+        self._retry_after_s = retry_after_s
         self._metrics = metrics
         self._receipts = receipts
 
@@ -67,18 +71,35 @@ class Access:
 
         try:
             await self._app(scope, receive, send_with_id)
+        except Exception:
+            self._metrics.plugin_failures.labels("doors").inc()
+            log.exception("a door failed, by a fault of ours")
+            if status:
+                raise
+            await JSONResponse({"detail": OUR_FAULT}, 503, {"Retry-After": str(self._retry_after_s)})(scope, receive, send_with_id)
         finally:
             await self._account(scope, status, time.perf_counter() - began)
             request_id.reset(token)
 
     async def _account(self, scope: Scope, status: int, seconds: float) -> None:
-        route = getattr(scope.get("route"), "path", "unmatched")
+        route = _route_of(scope)
         self._metrics.requests.labels(scope["method"], route, str(status)).inc()
         self._metrics.request_seconds.labels(route).observe(seconds)
         outcome = scope.get(_OUTCOME, Outcome())
-        log.info("%s %s %d %.1f ms %s", scope["method"], scope["path"], status, seconds * 1000, outcome.reason)
+        log.info("%s %s %d %.1f ms %s", scope["method"], quote(scope["path"]), status, seconds * 1000, outcome.reason)
         if scope["method"] not in _BRING_NOTHING and scope["path"] not in _NO_DOORS:
             await self._receipts.add(_receipt(scope, status, outcome))
+
+
+def _route_of(scope: Scope) -> str:
+    """Return the pattern that the path matched: FastAPI leaves its route in the scope, Starlette only what the route leads to."""
+    if "route" in scope:
+        return str(scope["route"].path)
+    target = scope.get("endpoint")
+    for route in scope["app"].routes if target is not None else ():
+        if target == getattr(route, "endpoint", getattr(route, "app", None)) and route.path_regex.match(scope["path"]):
+            return str(route.path)
+    return "unmatched"
 
 
 def _receipt(scope: Scope, status: int, outcome: Outcome) -> Receipt:

@@ -34,7 +34,7 @@ log = logging.getLogger(__name__)
 
 RESTART_S = 1.0
 # Doors that refuse in their callers' own format.
-OWN_FORMAT = ("/v1/", "/api/v1/events", "/api/events")
+OWN_FORMAT = frozenset({"/v1/traces", "/v1/logs", "/v1/metrics", "/api/v1/events", "/api/events"})
 
 
 @dataclass(slots=True)
@@ -79,7 +79,8 @@ def create_app(settings: Settings) -> FastAPI:
 
 def _compose(settings: Settings, storage: Storage, metrics: Metrics, keys: Keys, receipts: Receipts, manager: PluginManager) -> Parts:
     folder = Folder(storage.writer, metrics)
-    tail = Tail(storage.reader, metrics, settings.socket_queue)
+    reader = metrics.measure(storage.reader)
+    tail = Tail(reader, metrics, settings.socket_queue)
 
     def committed() -> None:
         tail.hint()
@@ -87,10 +88,10 @@ def _compose(settings: Settings, storage: Storage, metrics: Metrics, keys: Keys,
 
     collector = Collector(
         settings=settings,
-        reader=storage.reader,
+        reader=reader,
         batcher=Batcher(storage.writer, settings, metrics, committed),
         tail=tail,
-        dialects=sorted(plugins.collect(manager, metrics, "make_dialects"), key=lambda dialect: dialect.order),
+        dialects=plugins.load_dialects(manager, metrics),
         keys=keys,
         receipts=receipts,
         metrics=metrics,
@@ -140,7 +141,7 @@ def _wrap(app: FastAPI, settings: Settings, metrics: Metrics, keys: Keys, receip
             allow_credentials=True,
         )
     app.add_middleware(SecurityHeaders)
-    app.add_middleware(Access, metrics=metrics, receipts=receipts)
+    app.add_middleware(Access, metrics=metrics, receipts=receipts, retry_after_s=settings.retry_after_s)
 
     @app.exception_handler(Unavailable)
     async def come_back_later(request: Request, error: Unavailable) -> Response:
@@ -156,8 +157,9 @@ def _add_health(app: FastAPI, metrics: Metrics) -> None:
     @app.get("/health/ready", tags=["health"])
     @app.get("/healthz", tags=["health"])
     async def ready(request: Request) -> dict[str, str]:
-        """Say that data can be taken: the store answers. 503 while it does not."""
+        """Say that data can be taken: the store answers and takes. 503 while it does not."""
         await request.app.state.collector.reader.ping()
+        await request.app.state.collector.batcher.check()
         return {"status": "ok"}
 
     @app.get("/metrics", tags=["health"], response_class=Response)

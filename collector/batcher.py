@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from collector.doors import Decode, Decoded, Refusal, Verdict
-from collector.errors import FlowspanError, Full, Rejected, Unavailable
+from collector.errors import FlowspanError, Full, Rejected, TooLarge, Unavailable
 from collector.metrics import Metrics
 from collector.model import Batch
 from collector.settings import Settings
@@ -51,6 +51,7 @@ class Batcher:
         self._held_bytes = 0
         self._waiting: list[_Waiting] = []
         self._arrived = asyncio.Event()
+        self._down = False
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="flowspan-write")
 
     @contextlib.contextmanager
@@ -74,20 +75,35 @@ class Batcher:
         decode runs in the writer's thread. size_bytes: what the caller has reserved. Raises Rejected for a body that cannot be read,
         Unavailable if the store could not take it or did not within settings.commit_timeout_s (then it may yet be stored: to resend is safe).
         """
-        verdict: asyncio.Future[Verdict] = asyncio.get_running_loop().create_future()
-        self._waiting.append(_Waiting(signal, decode, size_bytes, verdict))
+        request = _Waiting(signal, decode, size_bytes, asyncio.get_running_loop().create_future())
+        self._waiting.append(request)
         self._arrived.set()
         try:
             async with asyncio.timeout(self._timeout_s):
-                return await verdict
+                return await request.verdict
         except TimeoutError:
             raise Unavailable("the store did not take it in time: send it again later") from None
+        finally:
+            self._forget(request)
+
+    def _forget(self, request: _Waiting) -> None:
+        """Let go of a body nobody waits for any more: its room is free again, so it must not stay behind a store that hangs."""
+        if request in self._waiting:
+            self._waiting.remove(request)
+
+    async def check(self) -> None:
+        """Return if facts can be stored just now. Once a write has failed, an empty one is tried; raises Unavailable if it fails too."""
+        if self._down:
+            await asyncio.get_running_loop().run_in_executor(self._thread, self._writer.write, Batch())
+            self._down = False
 
     async def run(self) -> None:
         """Write groups until cancelled."""
         while True:
             await self._arrived.wait()
             group = self._next_group()
+            if not group:
+                continue
             work = asyncio.get_running_loop().run_in_executor(self._thread, self._commit, group)
             try:
                 outcomes = await asyncio.shield(work)
@@ -114,7 +130,7 @@ class Batcher:
         group, self._waiting = self._waiting[:count], self._waiting[count:]
         if not self._waiting:
             self._arrived.clear()
-        return [request for request in group if not request.verdict.done()]
+        return group
 
     def _answer(self, group: list[_Waiting], outcomes: list[Verdict | FlowspanError]) -> None:
         for request, outcome in zip(group, outcomes, strict=True):
@@ -179,6 +195,7 @@ class Batcher:
         try:
             if len(batch):
                 self._writer.write(batch)
+                self._down = False
         except FlowspanError:
             raise
         except Exception as error:
@@ -187,6 +204,7 @@ class Batcher:
             raise Unavailable("the storage failed: send it again later") from error
 
     def _say_down(self, error: Unavailable) -> Unavailable:
+        self._down = True
         self._metrics.store_failures.inc()
         log.error("nothing can be stored just now, senders are told to come back: %s", error)
         return error
@@ -200,7 +218,9 @@ class Reservation:
     size_bytes: int = 0
 
     def grow(self, by_bytes: int) -> None:
-        """Hold more room. Raises Full if there is none."""
+        """Hold more room. Raises Full if there is none just now, TooLarge if there never will be enough for this body alone."""
+        if self.size_bytes + by_bytes > self.batcher._limit_bytes:
+            raise TooLarge(f"the body needs more than the {self.batcher._limit_bytes} bytes this server holds: send it in parts")
         self.batcher._hold(by_bytes)
         self.size_bytes += by_bytes
 
@@ -210,7 +230,8 @@ def _outcome(decoded: Decoded | FlowspanError, failure: Unavailable | None) -> V
         return decoded
     if failure is not None and len(decoded.batch):
         return failure
-    return Verdict(decoded.received - len(decoded.refused), decoded.refused, decoded.warning)
+    accepted = max(decoded.received - len(decoded.refused), 0)  # a record may be two rows, and a storage refuse both
+    return Verdict(accepted, decoded.refused, decoded.warning)
 
 
 def _settle(verdict: asyncio.Future[Verdict], outcome: Verdict | FlowspanError) -> None:

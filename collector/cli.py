@@ -26,6 +26,8 @@ OtlpPort = Annotated[int | None, typer.Option(help="OTLP's own port; 0 opens non
 StorageUrl = Annotated[str | None, typer.Option("--storage", help="sqlite:///FILE or memory: [env DATABASE_URL]")]
 Insecure = Annotated[bool | None, typer.Option("--insecure", help="Listen beyond this machine without a key")]
 
+# What a shell sees when a setting, a port or the store must be mended first; the same as for a mistyped option.
+MUST_BE_MENDED = 2
 # How far above the default port the demo looks for a free one.
 PORTS_TRIED = 50
 
@@ -35,7 +37,8 @@ def main() -> None:
     try:
         cli()
     except (FlowspanError, SettingsError) as error:
-        sys.exit(f"flowspan: {error}")
+        typer.echo(f"flowspan: {error}", err=True)
+        sys.exit(MUST_BE_MENDED)
 
 
 @cli.command()

@@ -78,7 +78,7 @@ class RequireKey:
         elif scope["type"] != "http" or self._is_open(scope) or self._has_key(scope):
             await self._app(scope, receive, send)
         elif _is_page(scope):
-            target = quote(scope["path"] + ("?" + scope["query_string"].decode("latin-1") if scope["query_string"] else ""), safe="")
+            target = quote(scope["raw_path"] + (b"?" + scope["query_string"] if scope["query_string"] else b""), safe="")
             await _answer(send, 303, [(b"location", f"/login?next={target}".encode())])
         else:
             scope["extensions"] = {**(scope.get("extensions") or {}), "flowspan.unauthorized": {}}
@@ -95,7 +95,7 @@ class RequireKey:
         """A browser names the page that opens a socket; other clients name none. Without this any page could read a local server."""
         headers = Headers(scope=scope)
         origin = headers.get("origin")
-        return origin is None or origin in self._origins or urlsplit(origin).netloc == headers.get("host")
+        return origin is None or origin in self._origins or _host_of(origin) == headers.get("host")
 
     def _is_open(self, scope: Scope) -> bool:
         path = scope["path"]
@@ -123,6 +123,13 @@ def _given_keys(scope: Scope, headers: Headers) -> Iterator[str]:
         yield from parse_qs(scope["query_string"].decode("latin-1")).get("api_key", [])
 
 
+def _host_of(origin: str) -> str:
+    try:
+        return urlsplit(origin).netloc
+    except ValueError:  # "http://[": no page's origin
+        return ""
+
+
 def _is_page(scope: Scope) -> bool:
     return scope["method"] == "GET" and "text/html" in Headers(scope=scope).get("accept", "")
 
@@ -135,14 +142,14 @@ def is_unauthorized(scope: Scope) -> bool:
 class RefuseUnauthorized:
     """ASGI middleware around every route that has no format of its own for errors: 401 as JSON."""
 
-    def __init__(self, app: ASGIApp, own_format: tuple[str, ...]) -> None:
-        """own_format: path prefixes whose doors refuse for themselves."""
+    def __init__(self, app: ASGIApp, own_format: frozenset[str]) -> None:
+        """own_format: paths, without a slash at the end, whose doors refuse for themselves. No prefixes: what is not named here stays shut."""
         self._app = app
         self._own_format = own_format
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass on what may come in, or what its door refuses in its own words."""
-        if scope["type"] != "http" or not is_unauthorized(scope) or scope["path"].startswith(self._own_format):
+        if scope["type"] != "http" or not is_unauthorized(scope) or scope["path"].rstrip("/") in self._own_format:
             await self._app(scope, receive, send)
             return
         headers = [(b"content-type", b"application/json"), (b"www-authenticate", b"Bearer")]

@@ -31,7 +31,7 @@ from collector.picture import (
     TaskRun,
 )
 from collector.tries import Tries, give_retries, retries_of, settle_attempts, tries_of
-from collector.winners import Seen, are_paused, greatest_facts
+from collector.winners import Seen, are_paused, greatest_facts, stated_key
 from otel_bridge import conventions as c
 
 STATE_OF_RESULT = {
@@ -103,7 +103,7 @@ def _describe_run(run_key: bytes, lineage: Lineage, facts: Facts) -> Run:
         generation=claim.generation,
         kind=KIND_RUN if lineage.named else KIND_TRACE,
         status=PENDING,
-        flow_key=_first(seen.work.flow_key for seen in speakers),
+        flow_key=stated_key((seen.work.flow_key, seen.work.flow_name) for seen in speakers),
         flow_name=_first(seen.work.flow_name for seen in speakers),
         flow_id=_text(attributes.get(c.FLOW_ID)),
         description=_text(attributes.get(c.FLOW_DESCRIPTION)),
@@ -192,13 +192,13 @@ def _fold_task(node: str, spans: Sequence[Seen]) -> TaskRun:
     starts = [seen.started_ns for seen in spans if seen.started_ns]
     return TaskRun(
         node=node,
-        task_key=_first(seen.work.task_key for seen in spans) or name,
+        task_key=stated_key((seen.work.task_key, seen.work.task_name) for seen in spans) or name,
         task_name=name,
         status=status,
         started_ns=_first_number(seen.started_ns for seen in own) or min(starts, default=0),
         finished_ns=_task_finish(status, own, deciding),
         error=deciding.error if deciding and status == FAILED else "",
-        attempt=max(_whole(attributes.get(c.ATTEMPT)) or 1, 1, newest),
+        attempt=max(_whole(attributes.get(c.ATTEMPTS)) or 1, 1, newest),
         attempts=[_attempt(number, tries[number]) for number in sorted(tries)],
         priority=_whole(attributes.get(c.PRIORITY)),
         tags=_sequence(attributes.get(c.TAGS)),

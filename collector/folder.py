@@ -14,6 +14,9 @@ from collector.storage import Writer
 
 log = logging.getLogger(__name__)
 
+# Rest after a round, as a multiple of what it took: 2 leaves two thirds of a core to those who bring the facts (512-span requests over HTTP:
+# without rest 5.2 k spans/s, with it 8.6 k, 2026-11). The lists are later by that much, runs that are looked at are not.
+REST_FACTOR = 2.0
 # A mark older than this was left by a process that died, or is a run whose state time changes.
 SWEEP_S = 2.0
 
@@ -55,5 +58,7 @@ class Folder:
             log.warning("runs could not be folded, their marks stay: %s", error)
             await asyncio.sleep(SWEEP_S)
             return None
-        self._metrics.fold_seconds.observe(time.perf_counter() - began)
+        took_s = time.perf_counter() - began
+        self._metrics.fold_seconds.observe(took_s)
+        await asyncio.sleep(REST_FACTOR * took_s)
         return wait_s

@@ -10,6 +10,10 @@ from collector.access import request_id
 from otel_bridge.timestamps import to_iso
 
 
+# What a sender named must not begin a line of its own, nor colour a terminal: control characters as Python writes them.
+_VISIBLE = {code: repr(chr(code))[1:-1] for code in (*range(32), *range(127, 160), 0x2028, 0x2029)} | {ord("\n"): "\n  "}
+
+
 class TextFormatter(logging.Formatter):
     """`2026-11-21T10:00:00.000000Z INFO collector.app [request id] message`."""
 
@@ -17,7 +21,7 @@ class TextFormatter(logging.Formatter):
         """Return the line, and the traceback below it."""
         own_id = request_id.get()
         mark = f" [{own_id}]" if own_id else ""
-        line = f"{_time(record)} {record.levelname} {record.name}{mark} {record.getMessage()}"
+        line = f"{_time(record)} {record.levelname} {record.name}{mark} {record.getMessage().translate(_VISIBLE)}"
         return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
 
 

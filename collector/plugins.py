@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from importlib.metadata import entry_points
 from typing import Any
 
 import pluggy
 
 from collector import hookspecs
+from collector.dialects import Dialect, Recogniser
 from collector.errors import FlowspanError
 from collector.metrics import Metrics
 from collector.settings import Settings
 from collector.storage import Storage
+from otel_bridge.facts import LogLine, SpanEnd, SpanMoment, Work
 
 log = logging.getLogger(__name__)
 
@@ -33,6 +36,8 @@ def load_plugins(metrics: Metrics) -> pluggy.PluginManager:
         except Exception:
             metrics.plugin_failures.labels(entry.name).inc()
             log.exception("plugin %s cannot be loaded and is left out", entry.name)
+            if manager.has_plugin(entry.name):  # one of its hooks has wrong arguments: those before it are registered
+                manager.unregister(name=entry.name)
         else:
             log.info("plugin %s loaded from %s", entry.name, entry.value)
     return manager
@@ -45,6 +50,30 @@ def make_storage(manager: pluggy.PluginManager, settings: Settings) -> Storage:
         scheme = settings.storage_url().partition(":")[0]
         raise NoStorage(f"no plugin stores at {scheme}: addresses; installed are {', '.join(name for name, _ in manager.list_name_plugin())}")
     return storage
+
+
+def load_dialects(manager: pluggy.PluginManager, metrics: Metrics) -> list[Dialect]:
+    """Return every plugin's dialects, by order; one that fails at a record is passed over, counted, and its first failure logged."""
+    dialects: list[Dialect] = collect(manager, metrics, "make_dialects")
+    return [replace(one, recognise=_guarded(one, metrics)) for one in sorted(dialects, key=lambda dialect: dialect.order)]
+
+
+def _guarded(dialect: Dialect, metrics: Metrics) -> Recogniser:
+    failures = metrics.plugin_failures.labels(dialect.name)
+    failed = False
+
+    def recognise(fact: SpanEnd | SpanMoment | LogLine, /) -> Work | None:
+        nonlocal failed
+        try:
+            return dialect.recognise(fact)
+        except Exception:
+            failures.inc()
+            if not failed:
+                log.exception("dialect %s failed at a record, and is asked again at the next", dialect.name)
+            failed = True
+            return None
+
+    return recognise
 
 
 def collect(manager: pluggy.PluginManager, metrics: Metrics, hook: str, **arguments: Any) -> list[Any]:

@@ -5,6 +5,7 @@ Rules and their sources: docs/otlp.md. The codec is collector/otlp, the limits c
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -25,6 +26,9 @@ from collector.intake import UnknownEncoding, drain, read_body
 from collector.otlp import Encoding, Signal
 
 PROTOBUF, JSON = "application/x-protobuf", "application/json"
+
+# Where exporters with a wrong endpoint send to: they are told the right one.
+WRONG_PATHS = ("/", "/v1/{rest:path}", "/v1development/{rest:path}", *(f"/{signal.value}" for signal in Signal))
 
 # google.rpc.Code
 INVALID_ARGUMENT, DEADLINE_EXCEEDED, NOT_FOUND, RESOURCE_EXHAUSTED = 3, 4, 5, 8
@@ -64,9 +68,9 @@ def make_doors(collector: Collector) -> list[Door]:
     """Open the OTLP door."""
     receiver = Receiver(collector)
     signals = [Route(f"/v1/{signal.value}{slash}", partial(receiver.receive, signal)) for signal in Signal for slash in ("", "/")]
-    elsewhere = [Route("/v1/{rest:path}", receiver.refuse_path), Route("/", receiver.refuse_path, methods=["POST"])]
-    for route in signals + elsewhere[:1]:
+    for route in signals:
         route.methods = None  # every method comes in, so that a wrong one is refused in OTLP's own words
+    elsewhere = [Route(path, receiver.refuse_path, methods=["POST"]) for path in WRONG_PATHS]
     return [Door("otlp", routes=signals + elsewhere)]
 
 
@@ -101,7 +105,7 @@ class Receiver:
         with batcher.reserve() as reservation:
             body = await self._read(request, reservation)
             if signal is Signal.METRICS:
-                return _refuse_points(otlp.decode_metrics(body, encoding))
+                return _refuse_points(await asyncio.to_thread(otlp.decode_metrics, body, encoding))
             decode = otlp.decode_traces if signal is Signal.TRACES else otlp.decode_logs
             dialects, days = self.collector.dialects, settings.retention_days
 

@@ -24,18 +24,30 @@ class PortTaken(FlowspanError):
     """This port is in use."""
 
 
+class NotStarted(FlowspanError):
+    """The server could not start: the lines above say why."""
+
+
 def serve(app: FastAPI, settings: Settings, sockets: list[socket.socket]) -> None:
-    """Serve until told to stop (SIGINT or SIGTERM)."""
+    """Serve until told to stop (SIGINT or SIGTERM). Raises NotStarted if the application could not be opened; the log says why."""
+    try:
+        make_server(app, settings).run(sockets=sockets)
+    except SystemExit:  # uvicorn's word for a lifespan that failed
+        raise NotStarted from None
+
+
+def make_server(app: FastAPI, settings: Settings) -> uvicorn.Server:
+    """Return the server that `serve` runs; it stops once its should_exit is set."""
     config = uvicorn.Config(
         app,
         log_config=None,
-        log_level=settings.log_level.lower(),
+        log_level="warning",  # at info it writes sockets' addresses, and those may carry ?api_key=
         access_log=False,
         server_header=False,
         timeout_keep_alive=KEEP_ALIVE_S,
         timeout_graceful_shutdown=GRACE_S,
     )
-    uvicorn.Server(config).run(sockets=sockets)
+    return uvicorn.Server(config)
 
 
 def open_sockets(settings: Settings) -> list[socket.socket]:

@@ -217,7 +217,7 @@ class Reader(Protocol):
         ...
 
     async def ping(self) -> None:
-        """Return if the store can be read and written just now. Raises Unavailable."""
+        """Return if the store can be read just now. Raises Unavailable."""
         ...
 
 

@@ -53,9 +53,8 @@ def _is_attempt(span: Seen) -> bool:
 
 
 def retries_of(spans: Iterable[Seen]) -> list[Retry]:
-    """List the retry notices on these spans, each once though it be stored on two days."""
-    notices = (moment for span in spans for moment in span.often if moment.kind == c.RETRIED)
-    return [_retry(moment) for moment in {(moment.time_ns, moment.digest): moment for moment in notices}.values()]
+    """List the retry notices on these spans."""
+    return [_retry(moment) for span in spans for moment in span.often if moment.kind == c.RETRIED]
 
 
 def _retry(moment: FoldMoment) -> Retry:

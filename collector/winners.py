@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from collector.model import FoldMoment, FoldSpan
 from otel_bridge import conventions as c
-from otel_bridge.facts import RANK_OTLP, Work
+from otel_bridge.facts import RANK_OTLP, Work, short_key
 
 SpanKey = tuple[bytes, bytes]
 
@@ -16,13 +16,14 @@ SpanKey = tuple[bytes, bytes]
 class Seen:
     """One span as far as it is known: its greatest end, its moments, and what they say together.
 
-    once: the winning announced, queued, begun. often: paused, resumed, cancelled, retried, by time. work: the first word on each column,
-    the end speaking before the moments.
+    moments: the winner of each (kind, at). once: of them announced, queued, begun; often: paused, resumed, cancelled, retried, by time.
+    work: the first word on each column, the end speaking before the moments.
     """
 
     trace_id: bytes
     span_id: bytes
     end: FoldSpan | None = None
+    moments: dict[tuple[str, int], FoldMoment] = field(default_factory=dict)
     once: dict[str, FoldMoment] = field(default_factory=dict)
     often: list[FoldMoment] = field(default_factory=list)
     days: set[int] = field(default_factory=set)
@@ -110,12 +111,9 @@ def _seen(found: dict[SpanKey, Seen], trace_id: bytes, span_id: bytes) -> Seen:
 
 
 def _take_moment(seen: Seen, moment: FoldMoment) -> None:
-    if moment.kind not in c.ONCE_KINDS:
-        seen.often.append(moment)
-        return
-    known = seen.once.get(moment.kind)
-    if known is None or _precedence(moment) > _precedence(known):
-        seen.once[moment.kind] = moment
+    known = seen.moments.setdefault((moment.kind, moment.at), moment)
+    if _precedence(moment) > _precedence(known):
+        seen.moments[moment.kind, moment.at] = moment
 
 
 def _precedence(moment: FoldMoment) -> tuple[int, int, bytes]:
@@ -123,7 +121,11 @@ def _precedence(moment: FoldMoment) -> tuple[int, int, bytes]:
 
 
 def _sum_up(seen: Seen) -> None:
-    seen.often.sort(key=lambda moment: (moment.time_ns, moment.kind, moment.at, moment.digest))
+    for moment in sorted(seen.moments.values(), key=lambda moment: (moment.time_ns, moment.kind, moment.at)):
+        if moment.kind in c.ONCE_KINDS:
+            seen.once[moment.kind] = moment
+        else:
+            seen.often.append(moment)
     words = _speakers(seen)
     seen.name = next((word.name for word in words if word.name), "")
     seen.parent_span_id = next((word.parent_span_id for word in words if word.parent_span_id), b"")
@@ -145,11 +147,17 @@ def _work_of(words: Sequence[FoldSpan | FoldMoment]) -> Work:
         run_id=naming.run_id,
         generation=naming.generation,
         run_key=naming.run_key,
-        flow_key=next((word.flow_key for word in words if word.flow_key), ""),
+        flow_key=stated_key((word.flow_key, word.flow_name) for word in words),
         flow_name=next((word.flow_name for word in words if word.flow_name), ""),
-        task_key=next((word.task_key for word in words if word.task_key), ""),
+        task_key=stated_key((word.task_key, word.task_name) for word in words),
         task_name=next((word.task_name for word in words if word.task_name), ""),
         node=next((word.node for word in words if word.node), ""),
         attempt=next((word.attempt for word in words if word.attempt is not None), None),
         role=next((word.role for word in words if word.role), ""),
     )
+
+
+def stated_key(told: Iterable[tuple[str, str]]) -> str:
+    """Return, of (key, name) pairs, the first key that is more than its name, else the first: one fact may give a key that others leave out."""
+    keys = [(key, name) for key, name in told if key]
+    return next((key for key, name in keys if key != short_key(name)), keys[0][0] if keys else "")

@@ -51,7 +51,7 @@ class UnknownMedia(UnknownEncoding):
 def make_doors(collector: Collector) -> list[Door]:
     """Open the flow events door."""
     door = FlowEvents(collector)
-    return [Door("flow events", routes=[Route(path, door.receive, methods=["POST"]) for path in PATHS])]
+    return [Door("flow events", routes=[Route(path + slash, door.receive, methods=["POST"]) for path in PATHS for slash in ("", "/")])]
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +89,7 @@ class FlowEvents:
         self.collector.metrics.refused.labels(SIGNAL, "record").inc(len(verdict.refused))
         if not verdict.refused:
             return JSONResponse({"ok": True})
-        listed = [{"index": refusal.place, "error": refusal.reason} for refusal in verdict.refused[:MOST_LISTED]]
+        listed = [{"index": refusal.place if refusal.place >= 0 else None, "error": refusal.reason} for refusal in verdict.refused[:MOST_LISTED]]
         answer: dict[str, Any] = {"ok": False, "accepted": verdict.accepted, "rejected": listed}
         if len(verdict.refused) > MOST_LISTED:
             answer["rejected_total"] = len(verdict.refused)
@@ -129,7 +129,7 @@ def _events_in(body: bytes) -> Iterator[Any]:
     try:
         whole = _parse(text)
     except BadEvent as error:
-        lines = [line for line in text.splitlines() if line.strip()]
+        lines = [line for line in text.split("\n") if line.strip()]  # not splitlines: text may hold U+2028 and the like
         if len(lines) < 2:
             raise Rejected(f"the body is not JSON: {error}") from error
         yield from map(_parse_line, lines)

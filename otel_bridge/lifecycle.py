@@ -207,10 +207,11 @@ def _retry(event: FlowEvent) -> SpanMoment:
     """A retry notice speaks of a task run; without a node it stays on the run, and the fold finds the node it means."""
     if not event.text("node"):
         event.work.role, event.work.node, event.work.attempt = c.ROLE_RUN, "", None
-    moment = _moment(event)
     numbers = {c.ATTEMPT: event.number("attempt"), c.ATTEMPT_MAX: event.number("max")}
     counts = {key: int(number) for key, number in numbers.items() if number is not None}
-    moment.attributes = {**_error_attributes(event), **_attributes(event), **counts}
+    failure = _error_attributes(event)
+    moment = _moment(event)
+    moment.attributes = {**failure, **moment.attributes, **counts}
     return moment
 
 
@@ -354,7 +355,7 @@ _KEPT = {
     "priority": c.PRIORITY,
     "run_in": c.RUN_IN,
     "upstream": c.UPSTREAM,
-    "attempt": c.ATTEMPT,
+    "attempt": c.ATTEMPTS,
     "tasks": c.TASKS_DECLARED,
 }
 
@@ -371,7 +372,7 @@ def _attributes(event: FlowEvent) -> dict[str, Any]:
         attributes[c.SOURCE] = work.source
     if work.generation:
         attributes[c.GENERATION] = work.generation
-    attributes.update({key: event.get(name) for name, key in _KEPT.items() if event.payload.get(name) is not None})
+    attributes.update({key: event.get(name) for name, key in _KEPT.items() if event.payload.get(name) is not None and name not in event.used})
     description = event.get("description")
     if description is not None:
         attributes[c.TASK_DESCRIPTION if event.about == TASK else c.FLOW_DESCRIPTION] = description

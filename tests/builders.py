@@ -69,15 +69,21 @@ def work(role: str, node: str = "", *, run_id: str = "r1", attempt: int | None =
     return Work(source, run_id, 0, run_key(source, run_id), "", "", "", node.partition(":")[0], node, attempt, role)
 
 
-def span(name: str, parent: str = "", *, start: int = 0, end: int = 1, **columns: Any) -> SpanEnd:
+def span(name: str, parent: str = "", /, *, start: int = 0, end: int = 1, **columns: Any) -> SpanEnd:
     """Make a finished OTLP span. start, end: ms. Anything else is a column of SpanEnd."""
     given: dict[str, Any] = {"trace_id": TRACE, "name": name, "parent_span_id": span_id(parent) if parent else b"", **columns}
     return SpanEnd(span_id=span_id(name), start_ns=at(start), end_ns=at(end), rank=RANK_OTLP, **given)
 
 
-def moment(kind: str, name: str, parent: str = "", *, ms: int = 0, **columns: Any) -> SpanMoment:
+def moment(kind: str, name: str, parent: str = "", /, *, ms: int = 0, **columns: Any) -> SpanMoment:
     """Make a moment of a span, with its own time."""
-    given: dict[str, Any] = {"trace_id": TRACE, "name": name, "parent_span_id": span_id(parent) if parent else b"", "rank": RANK_TIMED, **columns}
+    given: dict[str, Any] = {
+        "trace_id": TRACE,
+        "name": name,
+        "parent_span_id": span_id(parent) if parent else b"",
+        "rank": RANK_TIMED,
+        **columns,
+    }
     return SpanMoment(span_id=span_id(name), kind=kind, time_ns=at(ms), **given)
 
 
@@ -129,6 +135,14 @@ def fold_rows(facts: Iterable[Fact]) -> FoldRows:
     """Return what the fold would read of these facts if nothing were chosen among them before."""
     batch = RowMaker(RECEIVED_NS).add_all(facts)
     return _columns(batch.spans, batch.moments)
+
+
+def only_row(fact: Fact, received_ns: int = RECEIVED_NS, retention_days: int = 0) -> Any:
+    """Return the one row a span, moment or log line becomes."""
+    batch = RowMaker(received_ns, retention_days=retention_days).add_all([fact])
+    rows: list[Any] = [*batch.spans, *batch.moments, *batch.logs]
+    (row,) = rows
+    return row
 
 
 def _columns(spans: Iterable[SpanRow], moments: Iterable[MomentRow]) -> FoldRows:

@@ -26,7 +26,10 @@ STATUS_WORDS = {"failed": "FAILED", "succeeded": "SUCCEEDED", "cancelled": "CANC
 
 @dataclass
 class Life:
-    """A run or a task run while its events are replayed. Times are ns, None = never told. word: what its end said, "" = only that it is over."""
+    """A run or a task run while its events are replayed. Times are ns, None = never told.
+
+    word: the state its end said, "" = only that it is over. retries: number of the try that failed -> when, and why.
+    """
 
     heard_ns: int
     queued: bool = False

@@ -17,7 +17,9 @@ from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans, Sp
 
 from collector.dialects import Dialect, pipeline, plain
 from collector.doors import Decoded
+from collector.model import Batch
 from collector.otlp import Encoding, decode_logs, decode_traces
+from collector.storage import TraceFacts
 
 SECOND_NS = 10**9
 START_NS = 1_790_000_000 * SECOND_NS + 1
@@ -48,6 +50,11 @@ def _wire(body: bytes | str | dict[str, Any] | Message) -> tuple[bytes, Encoding
         return body, Encoding.PROTOBUF
     text = body if isinstance(body, str) else json.dumps(body)
     return text.encode("utf-8", "surrogatepass"), Encoding.JSON
+
+
+def as_read(batch: Batch) -> TraceFacts:
+    """Return a batch as a storage that holds nothing else would read it back."""
+    return TraceFacts(batch.spans, batch.moments, batch.logs, batch.resources, batch.scopes)
 
 
 def a_span(**fields: Any) -> Span:

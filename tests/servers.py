@@ -1,120 +1,172 @@
-"""A real server in a process of its own: started, killed and started again on the same data folder and the same port."""
+"""A real server in a process of its own, for tests that need to speak HTTP to it, kill it, or start it again."""
 
 from __future__ import annotations
 
 import os
-import signal
-import socket
+import select
 import subprocess
 import sys
 import time
-from http.client import HTTPException
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
-from urllib.request import urlopen
+from typing import Any
+from urllib.parse import quote
 
-ROOT = Path(__file__).resolve().parents[1]
+import httpx
 
-# A cold start takes a second; machines that test several things at once take longer.
-START_S = 60.0
-STOP_S = 20.0
-POLL_S = 0.02
+START_S = 30.0
+STOP_S = 15.0
+ANSWER_S = 30.0
+# How long something that is done in the background may take, on a busy machine.
+PATIENCE_S = 15.0
 
-# What would change a server behind a test's back, or make its exporters send elsewhere.
-FOREIGN = ("OTEL_", "FLOWSPAN_", "SERVER_API_KEY", "DATABASE_URL", "REDIS_URL", "CORS_ALLOWED_ORIGINS", "RETENTION_DAYS", "HOST", "PORT", "LOG_")
+# What a developer's shell may hold that would make a server or a client another than the test means. Beside these: OTEL_* and FLOWSPAN_*.
+_SETTINGS = frozenset(
+    [
+        "SERVER_API_KEY",
+        "DATABASE_URL",
+        "REDIS_URL",
+        "HOST",
+        "PORT",
+        "LOG_LEVEL",
+        "LOG_FORMAT",
+        "CORS_ALLOWED_ORIGINS",
+        "RETENTION_DAYS",
+        "HTTP_PROXY",
+        "HTTPS_PROXY",
+        "ALL_PROXY",
+    ]
+)
+
+FOREIGN = ("OTEL_", "FLOWSPAN_", *sorted(_SETTINGS))
+
+
+def clean_environment(**added: str) -> dict[str, str]:
+    """Return this process's environment without what changes servers and exporters, plus what is added."""
+    kept = {name: value for name, value in os.environ.items() if not _is_setting(name.upper())}
+    return {**kept, **added}
+
+
+def _is_setting(name: str) -> bool:
+    return name in _SETTINGS or name.startswith(FOREIGN[:2])
 
 
 class Server:
-    """One `flowspan serve`. Use it in a `with`: it is started at its beginning and gone at its end."""
+    """A `flowspan serve` on a free port of the loopback, with its data in a folder of its own. Use it in a `with` statement.
 
-    def __init__(self, folder: Path, environment: dict[str, str] | None = None) -> None:
-        """folder: of this server alone; flowspan.db and server.log are in it. environment: settings, on top of a cleaned environment."""
-        self.folder = folder
-        self.database = folder / "flowspan.db"
-        self.log = folder / "server.log"
-        self.port = free_port()
-        self.url = f"http://127.0.0.1:{self.port}"
-        self._environment = clean_environment() | {"FLOWSPAN_DATA_DIR": str(folder)} | (environment or {})
-        self._process: subprocess.Popen[bytes] | None = None
+    The port is chosen by binding at the first start and kept over restarts. Its log is data_dir/server.log.
+    """
+
+    def __init__(self, data_dir: Path, **environment: str) -> None:
+        """environment: settings by their names in the environment, on top of the defaults."""
+        self.data_dir = data_dir
+        self.log = data_dir / "server.log"
+        self.url = ""
+        self._environment = {"FLOWSPAN_DATA_DIR": str(data_dir), "FLOWSPAN_OTLP_HTTP_PORT": "0", "PORT": "0", **environment}
+        self._process: subprocess.Popen[str] | None = None
 
     def __enter__(self) -> Server:
-        """Start it, and wait until it takes data."""
         self.start()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        """End it, whatever state it is in."""
-        self.kill()
+        self.stop()
+
+    @property
+    def port(self) -> int:
+        """Return the port it listens on, once it has been started."""
+        return int(self.url.rpartition(":")[2])
+
+    @property
+    def database(self) -> Path:
+        """Return the file its store is in."""
+        return self.data_dir / "flowspan.db"
 
     @property
     def pid(self) -> int:
-        """Return the id of the running process."""
-        assert self._process is not None, "the server has not been started"
+        """Return the process id of the running server."""
+        assert self._process is not None, "the server does not run"
         return self._process.pid
 
     def start(self) -> None:
-        """Start the process and wait until it takes data. Raises RuntimeError with its log if it ends or is not ready in time."""
-        self.spawn()
-        self.wait_until_ready()
+        """Start it and return when it takes data. Raises RuntimeError with the end of its log if it does not."""
+        process = self.spawn()
+        try:
+            self.url = self._read_address(process)
+            self._environment["PORT"] = self.url.rpartition(":")[2]
+            # Its sockets listen already: the answer comes when the store is open.
+            self.get("/healthz", timeout_s=START_S).raise_for_status()
+        except BaseException:
+            self.kill()
+            raise
 
-    def spawn(self) -> None:
-        """Start the process without waiting for anything."""
-        command = [sys.executable, "-m", "collector.cli", "serve", "--port", str(self.port), "--otlp-http-port", "0"]
-        command += ["--storage", f"sqlite:///{self.database}"]
-        with self.log.open("ab") as log:
-            self._process = subprocess.Popen(command, cwd=ROOT, env=self._environment, stdout=log, stderr=log)
-
-    def wait_until_ready(self) -> None:
-        """Wait until /healthz says that data can be taken."""
-        until = time.monotonic() + START_S
-        while not self._is_ready():
-            if self._ended_within(POLL_S) or time.monotonic() > until:
-                raise RuntimeError(f"the server did not start:\n{self.log.read_text(encoding='utf-8', errors='replace')}")
-
-    def kill(self) -> None:
-        """End it with SIGKILL, in the middle of whatever it does. May be called twice."""
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait()
-            self._process = None
+    def spawn(self) -> subprocess.Popen[str]:
+        """Start it and wait for nothing: to kill it while it starts."""
+        self.data_dir.mkdir(parents=True, exist_ok=True)
+        with self.log.open("a") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "collector.cli", "serve"],
+                env=clean_environment(**self._environment),
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+            )
+        return self._process
 
     def stop(self) -> None:
-        """End it with SIGTERM, and wait until it has let go of its store."""
-        if self._process is not None:
-            self._process.send_signal(signal.SIGTERM)
+        """End it in good order (SIGTERM), if it runs; one that does not end is killed, and the test fails."""
+        if self._process is None:
+            return
+        self._process.terminate()
+        try:
             self._process.wait(STOP_S)
-            self._process = None
+        finally:
+            self.kill()
+
+    def kill(self) -> None:
+        """End it at once (SIGKILL), if it runs: what it had not committed is lost."""
+        if self._process is None:
+            return
+        self._process.kill()
+        self._process.wait(STOP_S)
+        assert self._process.stdout is not None
+        self._process.stdout.close()
+        self._process = None
 
     def restart(self) -> None:
-        """Kill it and start it again on the same data and the same port."""
-        self.kill()
+        """Stop it, if it runs, and start it again on the same port and data."""
+        self.stop()
         self.start()
 
-    def _is_ready(self) -> bool:
-        try:
-            with urlopen(f"{self.url}/healthz", timeout=5) as answer:
-                return bool(answer.status == 200)
-        except (OSError, HTTPException):
-            return False
+    def get(self, path: str, timeout_s: float = ANSWER_S) -> httpx.Response:
+        """Ask for a path of this server."""
+        return httpx.get(self.url + path, timeout=timeout_s, trust_env=False)
 
-    def _ended_within(self, seconds: float) -> bool:
-        assert self._process is not None
-        try:
-            self._process.wait(seconds)
-        except subprocess.TimeoutExpired:
-            return False
-        return True
+    def get_json(self, path: str) -> Any:
+        """Return the JSON at a path. Raises httpx.HTTPStatusError if the server says no."""
+        return self.get(path).raise_for_status().json()
 
+    def run(self, run_id: str, part: str = "") -> Any:
+        """Return what the API says of a run. part: "/tasks" or "/logs"; then its list."""
+        answer = self.get_json(f"/api/v1/runs/{quote(run_id, safe='')}{part}")
+        return answer["items"] if part else answer
 
-def clean_environment() -> dict[str, str]:
-    """Return this process's environment without anything that configures a server or an exporter."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(FOREIGN)}
-    return kept | {"PYTHONPATH": str(ROOT)}
+    def wait_for(self, path: str, is_ready: Callable[[Any], bool]) -> Any:
+        """Return the JSON at a path once it is ready: lists are brought up to date in the background. Raises TimeoutError."""
+        until_s = time.monotonic() + PATIENCE_S
+        with httpx.Client(base_url=self.url, timeout=ANSWER_S, trust_env=False) as client:
+            while time.monotonic() < until_s:
+                answer = client.get(path).raise_for_status().json()
+                if is_ready(answer):
+                    return answer
+        raise TimeoutError(f"{path} did not become as expected: {str(answer)[:2000]}")
 
-
-def free_port() -> int:
-    """Return a port nobody listens on just now."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port
+    def _read_address(self, process: subprocess.Popen[str]) -> str:
+        """The first line it prints is its address."""
+        assert process.stdout is not None
+        readable, _, _ = select.select([process.stdout], [], [], START_S)
+        line = process.stdout.readline().strip() if readable else ""
+        if not line.startswith("http"):
+            raise RuntimeError(f"the server did not start:\n{self.log.read_text()[-4000:]}")
+        return line

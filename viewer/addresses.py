@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from urllib.parse import quote, urlencode
 
 from starlette.datastructures import QueryParams
+from starlette.routing import BaseRoute, Route, WebSocketRoute
 
 from collector.errors import FlowspanError
 from collector.picture import Run
@@ -42,6 +45,19 @@ def read_ref(run_id: str, query: QueryParams) -> RunRef:
 def make_ref(run_id: str, source: str | None, generation: int | None) -> RunRef:
     """Return a reference in text a database takes."""
     return RunRef(harmless(run_id), None if source is None else harmless(source), generation)
+
+
+def node_key(text: str) -> str:
+    """Return the node an address or a form means by this text: one too long to be a key is stored by a shorter one."""
+    return short_key(harmless(text))
+
+
+def match_line_breaks(routes: Sequence[BaseRoute]) -> Sequence[BaseRoute]:
+    """Let the ids in these routes' addresses hold line breaks, which Starlette's {id:path} does not match."""
+    for route in routes:
+        if isinstance(route, (Route, WebSocketRoute)):
+            route.path_regex = re.compile(route.path_regex.pattern, re.DOTALL)
+    return routes
 
 
 def read_generation(text: str) -> int:

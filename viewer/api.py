@@ -20,7 +20,7 @@ from collector.otlp import encode_trace
 from collector.storage import LARGEST_PAGE, BadCursor, FlowSummary, LogQuery, RunQuery, RunRef, RunSummary
 from otel_bridge.facts import harmless
 from viewer import schemas
-from viewer.addresses import LATEST_GENERATION, BadQuestion, Missing, find_run, make_ref, view_run
+from viewer.addresses import LATEST_GENERATION, BadQuestion, Missing, find_run, make_ref, node_key, view_run
 from viewer.levels import min_severity
 from viewer.present import Data, flow_data, hint_of, log_data, run_data, summary_of, view_tasks
 
@@ -119,7 +119,7 @@ class Api:
     ) -> Data:
         """List a run's log lines, in order of time. level: the least to show (debug, info, warn, error); task: only this task run's."""
         run_key = await find_run(self._reader, run.ref)
-        query = LogQuery(min_severity(level), None if task is None else harmless(task), limit=limit, cursor=cursor)
+        query = LogQuery(min_severity(level), None if task is None else node_key(task), limit=limit, cursor=cursor)
         page = await self._reader.read_logs(run_key, query)
         return {"items": [log_data(entry, run.ref.run_id) for entry in page.items], "next_cursor": page.next_cursor}
 

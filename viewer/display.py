@@ -18,7 +18,6 @@ from viewer.present import Data, browser_safe, level_of
 from viewer.texts import TEXT_CHARS, Moment, clip, clock, elapsed_text, json_text, moment
 from viewer.waterfall import Window, row_id
 
-
 # Flow events call every log line so: it says nothing.
 PLAIN_LINE = "task_log"
 

@@ -50,6 +50,8 @@ class Live:
     def __init__(self, collector: Collector, viewer: TemplateViewer) -> None:
         self._collector = collector
         self._scribe = Scribe(viewer, collector.settings.stale_after_s)
+        # Silence alone makes a run stale: then no news come to tell of it.
+        self._look_again_s = min(KEEP_ALIVE_S, collector.settings.stale_after_s)
 
     def routes(self) -> Sequence[BaseRoute]:
         """Return the routes."""
@@ -124,13 +126,14 @@ class Live:
         if page.next_cursor is not None and not query.newest:
             raise Resync
         logs = [entry for entry in page.items if entry.version <= view.version]
-        return self._scribe.write(view, view.picture.tasks, logs, with_html=wish.with_html)
+        # In a thread: 10,000 rows take most of a second, and everybody's news would wait for them.
+        return await asyncio.to_thread(self._scribe.write, view, view.picture.tasks, logs, with_html=wish.with_html)
 
     async def _follow(self, subscription: Subscription, wish: Wish) -> AsyncGenerator[Group, None]:
         view = subscription.view
         told = self._scribe.hint(view)
         while True:
-            news = await subscription.next(KEEP_ALIVE_S)
+            news = await subscription.next(self._look_again_s)
             if news is not None:
                 view = news.view
                 yield self._scribe.write_news(news, with_html=wish.with_html)

@@ -15,7 +15,7 @@ from collector.errors import Unavailable
 from collector.picture import KIND_RUN, KIND_TRACE
 from collector.storage import BadCursor, LogEntry, LogQuery, Page, RunQuery, RunSummary, RunView
 from otel_bridge.facts import harmless
-from viewer.addresses import BadQuestion, Missing, read_ref, run_address, view_run
+from viewer.addresses import BadQuestion, Missing, node_key, read_ref, run_address, view_run
 from viewer.display import RunLine, flow_line, head_of, log_row, receipt_line, run_line
 from viewer.extend import TemplateViewer
 from viewer.levels import SEVERITIES, min_severity
@@ -86,9 +86,9 @@ class Pages:
     async def run(self, request: Request) -> Response:
         """Show one run: its head, its task runs with their bars, its log."""
         view = await view_run(self._reader, read_ref(request.path_params["run_id"], request.query_params))
-        level, task = request.query_params.get("level", ""), request.query_params.get("task", "")
+        level, task = request.query_params.get("level", ""), node_key(request.query_params.get("task", ""))
         cursor = request.query_params.get("cursor")
-        query = LogQuery(min_severity(level), harmless(task) if task else None, newest=True, limit=LINES_A_PAGE, cursor=cursor)
+        query = LogQuery(min_severity(level), task or None, newest=True, limit=LINES_A_PAGE, cursor=cursor)
         logs = await self._reader.read_logs(view.picture.run.run_key, query)
         filters = {name: text for name, text in (("level", level), ("task", task)) if text}
         log = {**_log_context(view, logs, filters), "follows_log": cursor is None}

@@ -11,6 +11,7 @@ from starlette.staticfiles import StaticFiles
 from collector.doors import Collector, Door
 from collector.hookspecs import hookimpl
 from collector.plugins import collect
+from viewer.addresses import match_line_breaks
 from viewer.api import Api
 from viewer.extend import TemplateViewer
 from viewer.live import Live
@@ -34,4 +35,4 @@ def make_doors(collector: Collector) -> Sequence[Door]:
         *Api(collector).routes(),
         *Pages(collector, viewer).routes(),
     ]
-    return [Door("viewer", routes)]
+    return [Door("viewer", match_line_breaks(routes))]

@@ -40,10 +40,11 @@ def duration_text(duration_ns: int) -> str:
         return f"{seconds * 1000:.0f} ms"
     if seconds < 59.95:
         return f"{seconds:.1f} s"
+    whole = round(seconds)
     for most, large, small, large_s, small_s in UNITS:
-        if seconds < large_s * most:
-            return f"{seconds // large_s:.0f} {large} {seconds % large_s // small_s:.0f} {small}"
-    return f"{seconds // 86_400:,.0f} d"
+        if whole < large_s * most:
+            return f"{whole // large_s} {large} {whole % large_s // small_s} {small}"
+    return f"{whole // 86_400:,} d"
 
 
 def clip(text: str, limit: int = NAME_CHARS) -> str:

@@ -10,7 +10,7 @@ from collector.picture import FAILED, PAUSED, RUNNING, Attempt, TaskRun
 from collector.storage import RunView
 from viewer.texts import TEXT_CHARS, Moment, clip, duration_text, elapsed_text, moment
 
-# Task runs a page shows. A row is about 0.9 kB: the page stays near 500 kB, and a browser lays it out at once.
+# Task runs a page shows: 500 rows make a page of 350 kB, and a browser lays it out at once.
 MOST_ROWS = 500
 
 # Bars are drawn on a scale this long; one unit would be invisible.

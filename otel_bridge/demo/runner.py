@@ -27,7 +27,7 @@ class Runner:
         """Begin the run and announce its tasks; when this returns, the server knows of them. Raises Undelivered."""
         self._tell(lambda reporter, at_ns: reporter.run_began(at_ns))
         for task in self._run.tasks:
-            self._tell(lambda reporter, at_ns, task=task: reporter.task_announced(task, at_ns))
+            self._announce(task)
         for reporter in self._reporters:
             reporter.flush()
 
@@ -40,6 +40,12 @@ class Runner:
         for reporter in self._reporters:
             reporter.close()
 
+    def _announce(self, task: Task) -> None:
+        self._tell(lambda reporter, at_ns: reporter.task_announced(task, at_ns))
+
+    def _queue(self, task: Task) -> None:
+        self._tell(lambda reporter, at_ns: reporter.task_queued(task, at_ns))
+
     def _run_all(self, pool: ThreadPoolExecutor) -> None:
         waiting = list(self._run.tasks)
         running: dict[Future[Exception | None], Task] = {}
@@ -47,7 +53,7 @@ class Runner:
         while True:
             for task in [task for task in waiting if succeeded.issuperset(task.upstream)]:
                 waiting.remove(task)
-                self._tell(lambda reporter, at_ns, task=task: reporter.task_queued(task, at_ns))
+                self._queue(task)
                 running[pool.submit(self._run_task, task)] = task
             if not running:
                 return

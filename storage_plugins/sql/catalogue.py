@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import NAMESPACE_URL, uuid5
 
 from sqlalchemy import Connection, tuple_
@@ -19,16 +19,24 @@ KNOWN_S = 300.0
 MOST_KNOWN = 50_000
 
 
+class Told(NamedTuple):
+    """What this process last wrote of a row, the start of the newest run that said so, and until when that is believed (monotonic)."""
+
+    values: tuple[Any, ...]
+    described_ns: int
+    until_s: float
+
+
 class Catalogue:
     """Upserts flows and tasks; of what describes them, the newest run's word stands."""
 
     def __init__(self) -> None:
         """Begin with nothing known."""
-        self._known: dict[tuple[Any, ...], float] = {}
+        self._told: dict[tuple[Any, ...], Told] = {}
 
     def forget(self) -> None:
         """Take nothing for written: the transaction it was written in failed."""
-        self._known.clear()
+        self._told.clear()
 
     def write(self, connection: Connection, project: int, picture: RunPicture, now_ns: int) -> None:
         """Upsert the flow of a named run and the tasks it ran."""
@@ -50,9 +58,9 @@ class Catalogue:
             self._upsert(connection, Task, values, ["project", "flow_key", "task_key"], now_ns)
 
     def _upsert(self, connection: Connection, table: type[Flow] | type[Task], values: dict[str, Any], key: list[str], now_ns: int) -> None:
-        told = tuple(values[name] for name in values if name != "described_ns")
-        now = time.monotonic()
-        if self._known.get((table, *told), 0.0) > now:
+        row = (table, *(values[name] for name in key))
+        told = Told(tuple(values[name] for name in values if name != "described_ns"), values["described_ns"], time.monotonic() + KNOWN_S)
+        if self._is_known(row, told):
             return
         statement = insert(table_of(table)).values({**values, "created_ns": now_ns, "updated_ns": now_ns})
         changing = [name for name in values if name not in key]
@@ -65,9 +73,18 @@ class Catalogue:
                 where=(columns.described_ns <= statement.excluded.described_ns) & differs,
             )
         )
-        if len(self._known) >= MOST_KNOWN:
+        if len(self._told) >= MOST_KNOWN:
             self.forget()
-        self._known[(table, *told)] = now + KNOWN_S
+        self._told[row] = told
+
+    def _is_known(self, row: tuple[Any, ...], new: Told) -> bool:
+        """The row says this already, or what a newer run said; then an older run must not change it, though the row does not know it yet."""
+        known = self._told.get(row)
+        if known is None or known.until_s < time.monotonic():
+            return False
+        if known.values == new.values and known.described_ns < new.described_ns:
+            self._told[row] = known._replace(described_ns=new.described_ns)
+        return known.values == new.values or new.described_ns < known.described_ns
 
 
 def _flow_values(project: int, run: Run) -> dict[str, Any]:

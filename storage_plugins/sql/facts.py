@@ -44,8 +44,8 @@ def load_facts(connection: Connection, project: int, run_key: bytes) -> Facts | 
     spans = connection.execute(select(*_FOLD_SPAN).where(_among(Span, project, traces)))
     moments = connection.execute(select(*_FOLD_MOMENT).where(_among(Moment, project, traces)))
     facts = Facts(
-        spans=[FoldSpan._make(row) for row in spans],
-        moments=[FoldMoment._make(row) for row in moments],
+        spans=[FoldSpan._make(row) for row in spans.all()],
+        moments=[FoldMoment._make(row) for row in moments.all()],
         claims=[Claim._make(row) for row in claims],
     )
     facts.beating_until_ns = beating_until(connection, project, {moment.process for moment in facts.moments} - {""})

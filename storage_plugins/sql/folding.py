@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
-from sqlalchemy import Connection, delete, select, tuple_
-from sqlalchemy.dialects.sqlite import insert
+from sqlalchemy import Connection, Delete, bindparam, delete, select
+from sqlalchemy.dialects.sqlite import Insert, insert
 
 from collector.attributes import to_json
 from collector.fold import fold
@@ -82,27 +83,34 @@ def fold_marks(connection: Connection, marks: Iterable[Mark], now_ns: int) -> Ro
 
 def write_round(connection: Connection, done: Round, catalogue: Catalogue, now_ns: int) -> None:
     """Write the folded runs and their catalogue, and take away the marks that no newer facts have renewed."""
+    if done.folded:
+        connection.execute(_upsert_runs(), [_run_values(one) for one in done.folded])
     for one in done.folded:
-        _write_run(connection, one)
         if one.picture.run.flow_key and one.picture.run.kind == KIND_RUN:
             catalogue.write(connection, one.project, one.picture, now_ns)
-    for mark in done.marks:
-        connection.execute(
-            delete(RunDirty).where(
-                tuple_(RunDirty.project, RunDirty.run_key, RunDirty.trace_id) == tuple_(mark.project, mark.run_key, mark.trace_id),
-                RunDirty.seq <= mark.seq,
-            )
-        )
+    if done.marks:
+        keys = [{"project_": mark.project, "run_key_": mark.run_key, "trace_id_": mark.trace_id, "seq_": mark.seq} for mark in done.marks]
+        connection.execute(_delete_marks(), keys)
 
 
-def _write_run(connection: Connection, one: Folded) -> None:
-    values = _run_values(one)
-    statement = insert(table_of(RunEntry)).values(values)
-    changed = {name: statement.excluded[name] for name in values if name not in ("project", "run_key")}
-    connection.execute(
-        statement.on_conflict_do_update(
-            index_elements=["project", "run_key"], set_=changed, where=RunEntry.version <= statement.excluded.version
-        )
+@cache
+def _delete_marks() -> Delete:
+    return delete(RunDirty).where(
+        RunDirty.project == bindparam("project_"),
+        RunDirty.run_key == bindparam("run_key_"),
+        RunDirty.trace_id == bindparam("trace_id_"),
+        RunDirty.seq <= bindparam("seq_"),
+    )
+
+
+@cache
+def _upsert_runs() -> Insert:
+    """Made once: to put it together for each run costs more than to run it."""
+    table = table_of(RunEntry)
+    statement = insert(table)
+    changed = {column.name: statement.excluded[column.name] for column in table.columns if column.name not in ("project", "run_key")}
+    return statement.on_conflict_do_update(
+        index_elements=["project", "run_key"], set_=changed, where=RunEntry.version <= statement.excluded.version
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, Select, and_, or_, select, tuple_
@@ -13,10 +13,13 @@ from collector.rows import describe_exception
 from collector.storage import LARGEST_PAGE, LogEntry, LogQuery, Page
 from otel_bridge import conventions as c
 from otel_bridge.facts import Attributes
-from storage_plugins.sql.pages import from_cursor, to_cursor
+from storage_plugins.sql.pages import Key, from_cursor, to_cursor
 from storage_plugins.sql.tables import Log, Span
 
 SEVERITY_INFO, SEVERITY_ERROR = 9, 17
+
+# What a log record and the span event that tells the same have in common: time, node, message.
+Twin = tuple[int, str, str]
 
 # Rows read at a time while looking for lines that fit: most fit, so one step of this size fills an ordinary page.
 STEP = 2 * LARGEST_PAGE
@@ -26,10 +29,11 @@ def read_logs(connection: Connection, project: int, picture: RunPicture, query: 
     """Return one page of a run's lines, in order of time."""
     limit = max(1, min(query.limit, LARGEST_PAGE))
     after = from_cursor(query.cursor, int, str) if query.cursor is not None else None
-    found = [*_records(connection, project, picture, query, limit + 1), *_events(connection, project, picture, query)]
-    entries = sorted(_without_twins(found), key=_key, reverse=query.newest)
-    if after is not None:
-        entries = [entry for entry in entries if (_key(entry) < after if query.newest else _key(entry) > after)]
+    events = list(_events(connection, project, picture, query))
+    records = _records(connection, project, picture, query, limit + 1)
+    said = {_twin_of(entry) for entry in _records_left_out(connection, project, picture, query, events)}
+    entries = [entry for entry in _without_twins([*records, *events], said) if _is_beyond(entry, after, newest=query.newest)]
+    entries.sort(key=_key, reverse=query.newest)
     page = entries[:limit]
     more = to_cursor(_key(page[-1])) if len(entries) > limit else None
     return Page(page[::-1] if query.newest else page, more)
@@ -39,14 +43,20 @@ def _key(entry: LogEntry) -> tuple[int, str]:
     return (entry.time_ns, entry.id)
 
 
-def _without_twins(entries: Iterable[LogEntry]) -> Iterator[LogEntry]:
+def _is_beyond(entry: LogEntry, after: Key | None, *, newest: bool) -> bool:
+    return after is None or (_key(entry) < after if newest else _key(entry) > after)
+
+
+def _twin_of(entry: LogEntry) -> Twin:
+    return (entry.time_ns, entry.node, entry.message)
+
+
+def _without_twins(entries: Iterable[LogEntry], seen: set[Twin]) -> Iterator[LogEntry]:
     """A bridge tells a line at once as a log record and again as its span's event: the record, which comes first here, stands for both."""
-    seen: set[tuple[int, str, str]] = set()
     for entry in entries:
-        twin = (entry.time_ns, entry.node, entry.message)
-        if entry.id.startswith("event-") and twin in seen:
+        if entry.id.startswith("event-") and _twin_of(entry) in seen:
             continue
-        seen.add(twin)
+        seen.add(_twin_of(entry))
         yield entry
 
 
@@ -54,19 +64,42 @@ def _without_twins(entries: Iterable[LogEntry]) -> Iterator[LogEntry]:
 
 
 def _records(connection: Connection, project: int, picture: RunPicture, query: LogQuery, wanted: int) -> list[LogEntry]:
-    """Read on until enough lines fit: whose a line is that names no node follows from its span, which only the picture knows."""
+    """Read on until enough lines fit: whose a line is that names no node follows from its span, which only the picture knows.
+
+    The last instant is read to its end, and that of the cursor from its beginning: pages are cut by id, rows are read trace by trace.
+    """
+    after = from_cursor(query.cursor, int, str) if query.cursor is not None else None
     found: list[LogEntry] = []
     last: tuple[Any, ...] | None = None
-    while len(found) < wanted:
+    while True:
         rows = connection.execute(_records_after(project, picture, query, last).limit(STEP)).all()
-        for row in rows:
-            owner = _owner(row, picture)
-            if owner is not None and (query.node is None or owner == query.node):
-                found.append(_record_entry(row, owner))
+        found += _entries_of(rows, picture, query)
         if len(rows) < STEP:
-            break
+            return found
         last = tuple(rows[-1]._mapping[name] for name in ("time_ns", "trace_id", "digest", "twin", "day"))
-    return found
+        if sum(entry.time_ns != last[0] and _is_beyond(entry, after, newest=query.newest) for entry in found) >= wanted:
+            return found
+
+
+def _records_left_out(
+    connection: Connection, project: int, picture: RunPicture, query: LogQuery, events: Sequence[LogEntry]
+) -> Iterator[LogEntry]:
+    """Yield the records at the times of these events that a filter has left out: an event is no line of its own where its record is known."""
+    if not query.min_severity and query.since_version is None:
+        return
+    columns = Log.__table__.c
+    times = sorted({event.time_ns for event in events})
+    for first in range(0, len(times), STEP):
+        fits = (columns.trace_id.in_(picture.run.trace_ids), columns.time_ns.in_(times[first : first + STEP]))
+        rows = connection.execute(select(Log.__table__).where(columns.project == project, *fits)).all()
+        yield from _entries_of(rows, picture, query)
+
+
+def _entries_of(rows: Iterable[Row[Any]], picture: RunPicture, query: LogQuery) -> Iterator[LogEntry]:
+    for row in rows:
+        owner = _owner(row, picture)
+        if owner is not None and (query.node is None or owner == query.node):
+            yield _record_entry(row, owner)
 
 
 def _records_after(project: int, picture: RunPicture, query: LogQuery, last: tuple[Any, ...] | None) -> Select[Any]:

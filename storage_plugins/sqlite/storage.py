@@ -19,8 +19,10 @@ from storage_plugins.migrations import bring_up_to_date
 from storage_plugins.sql.reader import READERS, SqlReader
 from storage_plugins.sqlite.writer import SqliteWriter
 
-# How long SQLite waits for another program's lock before it says that it is busy.
+# How long SQLite waits for another program's lock before it says that it is busy. The cache's writer gives up soon: it holds our own lock
+# meanwhile, and what it cannot write now it folds again later.
 BUSY_MS = 5_000
+CACHE_BUSY_MS = 100
 
 _memories = itertools.count(1)
 
@@ -40,41 +42,48 @@ class SqliteStorage:
         self._target = f"file:/flowspan-{os.getpid()}-{next(_memories)}?vfs=memdb" if self._path is None else self._path.absolute().as_uri()
         self._facts: sqlite3.Connection | None = None
         self._engine: Engine | None = None
+        self._cache: Engine | None = None
 
     def open(self) -> None:
         """See Storage."""
         try:
             if self._path is not None:
                 self._path.parent.mkdir(parents=True, exist_ok=True)
-            self._facts = self._connect("FULL")
-            self._engine = self._make_engine()
+            self._facts = self._connect("FULL", BUSY_MS)
+            self._engine = self._make_engine(READERS + 1, BUSY_MS)
+            self._cache = self._make_engine(1, CACHE_BUSY_MS)
             bring_up_to_date(self._engine)
         except (OSError, sqlite3.Error, DBAPIError) as error:
             self.close()
             raise Unavailable(f"cannot open {self._path or 'a store in memory'}: {error}") from error
-        self.writer = SqliteWriter(self._facts, self._engine, self._fold_every_ms)
+        self.writer = SqliteWriter(self._facts, self._engine, self._cache, self._fold_every_ms)
         self.reader = SqlReader(self._engine)
 
     def close(self) -> None:
         """See Storage. May be called twice, and after a failed open."""
         if hasattr(self, "reader"):
             self.reader.close()
-        if self._engine is not None:
-            self._engine.dispose()
+        for engine in (self._engine, self._cache):
+            if engine is not None:
+                engine.dispose()
         if self._facts is not None:
             self._facts.close()
-        self._engine = self._facts = None
+        self._engine = self._cache = self._facts = None
 
-    def _connect(self, synchronous: str) -> sqlite3.Connection:
+    def _connect(self, synchronous: str, busy_ms: int) -> sqlite3.Connection:
         """synchronous: FULL for facts (200 means committed), NORMAL for reads and the cache (a lost fold is made again from its mark)."""
-        connection = sqlite3.connect(self._target, uri=True, isolation_level=None, check_same_thread=False, timeout=BUSY_MS / 1000)
+        connection = sqlite3.connect(self._target, uri=True, isolation_level=None, check_same_thread=False, timeout=busy_ms / 1000)
         for pragma in ("journal_mode = WAL", f"synchronous = {synchronous}", "foreign_keys = OFF"):
             connection.execute(f"PRAGMA {pragma}")
         return connection
 
-    def _make_engine(self) -> Engine:
+    def _make_engine(self, connections: int, busy_ms: int) -> Engine:
         engine = create_engine(
-            "sqlite+pysqlite://", creator=lambda: self._connect("NORMAL"), poolclass=QueuePool, pool_size=READERS + 2, max_overflow=0
+            "sqlite+pysqlite://",
+            creator=lambda: self._connect("NORMAL", busy_ms),
+            poolclass=QueuePool,
+            pool_size=connections,
+            max_overflow=0,
         )
         # The driver is in autocommit mode, so that a transaction begins where we say: a read sees one snapshot from its first statement on.
         event.listen(engine, "begin", _begin)

@@ -17,7 +17,7 @@ from sqlalchemy.exc import DBAPIError
 from collector.errors import Rejected, Unavailable
 from collector.model import Batch, Touched
 from storage_plugins.sql.catalogue import Catalogue
-from storage_plugins.sql.folding import Mark, fold_marks, pending_marks, write_round
+from storage_plugins.sql.folding import MOST_RUNS, Mark, fold_marks, pending_marks, write_round
 from storage_plugins.sql.news import prune
 from storage_plugins.sqlite import statements
 
@@ -31,9 +31,10 @@ REFUSED = (sqlite3.IntegrityError, sqlite3.DataError, sqlite3.InterfaceError, sq
 class SqliteWriter:
     """collector.storage.Writer for one SQLite database."""
 
-    def __init__(self, facts: sqlite3.Connection, cache: Engine, fold_every_ms: int) -> None:
-        """facts: a connection of our own in autocommit mode, synchronous=FULL. cache: an engine for the fold's reads and writes."""
+    def __init__(self, facts: sqlite3.Connection, reads: Engine, cache: Engine, fold_every_ms: int) -> None:
+        """facts: a connection of our own in autocommit mode, synchronous=FULL. reads, cache: engines for the fold's two halves."""
         self._facts = facts
+        self._reads = reads
         self._cache = cache
         self._fold_every_s = fold_every_ms / 1000
         self._lock = threading.Lock()
@@ -97,17 +98,18 @@ class SqliteWriter:
     def _fold_round(self, now_ns: int) -> float | None:
         now = time.monotonic()
         with self._snapshot() as connection:
-            marks = pending_marks(connection, now_ns)
-            due = [mark for mark in marks if self._wait_s(mark, now) <= 0]
+            waits = {mark: self._wait_s(mark, now) for mark in pending_marks(connection, now_ns)}
+            due = [mark for mark, wait_s in waits.items() if wait_s <= 0]
             done = fold_marks(connection, due, now_ns)
         if due:
             with self._lock, self._cache.begin() as connection:
                 write_round(connection, done, self._catalogue, now_ns)
                 self._prune_now_and_then(connection)
             self._folded_at |= dict.fromkeys((one.picture.run.run_key for one in done.folded), time.monotonic())
-        waits = [self._wait_s(mark, now) for mark in marks if mark not in due]
         self._forget_quiet_runs(now)
-        return min(waits, default=None)
+        if due and len(waits) >= MOST_RUNS:  # there may be more, which this round has not seen
+            return 0.0
+        return min((wait_s for wait_s in waits.values() if wait_s > 0), default=None)
 
     def _wait_s(self, mark: Mark, now: float) -> float:
         last = max((self._folded_at.get(run_key, 0.0) for run_key in mark.runs), default=0.0)
@@ -115,7 +117,7 @@ class SqliteWriter:
 
     @contextmanager
     def _snapshot(self) -> Iterator[Connection]:
-        with self._cache.connect() as connection, connection.begin():
+        with self._reads.connect() as connection, connection.begin():
             yield connection
 
     def _prune_now_and_then(self, connection: Connection) -> None:

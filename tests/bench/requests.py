@@ -51,9 +51,10 @@ class RequestMaker:
     def make(self) -> Request:
         """Return the next request, of any kind."""
         self._made += 1
-        return self._rng.choice((self._named_spans, self._plain_spans, self._logs, self._events))()
+        return self._rng.choice((self.named_spans, self.plain_spans, self.logs, self.events))()
 
-    def _named_spans(self) -> Request:
+    def named_spans(self) -> Request:
+        """Three finished task runs of the run."""
         run_id = self._run_id()
         trace_id = run_key(c.DEFAULT_SOURCE, run_id)
         spans = [self._task_span(trace_id, run_id, f"step:{self._made}-{place}") for place in range(3)]
@@ -65,7 +66,8 @@ class RequestMaker:
         span.attributes.append(text(c.TASK_RUN_ID, node))
         return span
 
-    def _plain_spans(self) -> Request:
+    def plain_spans(self) -> Request:
+        """A trace of its own that names no run: two spans and their root."""
         trace_id = self._rng.randbytes(16)
         root = self._span(trace_id, b"", "plain")
         return _traces([*(self._span(trace_id, root.span_id, "part") for _ in range(2)), root])
@@ -81,7 +83,7 @@ class RequestMaker:
             end_time_unix_nano=start_ns + self._rng.randrange(MS),
         )
 
-    def _logs(self) -> Request:
+    def logs(self) -> Request:
         """Two different lines, one line twice, and a span's beginning."""
         trace_id, span_id = run_key(c.DEFAULT_SOURCE, self._run_id()), self._rng.randbytes(8)
         request = ExportLogsServiceRequest()
@@ -97,7 +99,7 @@ class RequestMaker:
         facts[_moment_key(trace_id, span_id, c.BEGUN)] += 1
         return Request("/v1/logs", PROTOBUF, request.SerializeToString(), facts)
 
-    def _events(self) -> Request:
+    def events(self) -> Request:
         """A task of the run begins, says something and ends."""
         run_id, node, line = self._run_id(), f"event:{self._made}", self._words("event")
         about = {"run_id": run_id, "flow": "crash", "task": "event", "node": node, "ts": START_NS + self._made * MS}

@@ -126,7 +126,6 @@ def test_a_run_that_is_over_stays_over_whatever_comes_later(data: st.DataObject,
     states = [store_of(over, *late[:count]).picture(R1).run.status for count in range(len(late) + 1)]
 
     assert set(states) <= {"SUCCEEDED", "FAILED"}
-    assert states == sorted(states, reverse=True)
 
 
 def _has_spans(events: Sequence[Payload]) -> bool:

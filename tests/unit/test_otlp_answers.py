@@ -14,16 +14,7 @@ from opentelemetry.proto.metrics.v1.metrics_pb2 import Exemplar, Gauge, Metric, 
 
 from collector.doors import Refusal, Verdict
 from collector.model import Batch
-from collector.otlp import (
-    METRICS_NOT_STORED,
-    Encoding,
-    Signal,
-    decode_metrics,
-    encode_response,
-    encode_status,
-    encode_trace,
-)
-from collector.storage import TraceFacts
+from collector.otlp import METRICS_NOT_STORED, Encoding, Signal, decode_metrics, encode_response, encode_status, encode_trace
 from tests.otlp_bodies import (
     SPAN_ID,
     START_NS,
@@ -31,6 +22,7 @@ from tests.otlp_bodies import (
     a_span,
     any_value,
     as_json,
+    as_read,
     full_logs,
     full_traces,
     log_request,
@@ -105,7 +97,7 @@ def test_a_trace_goes_out_and_comes_back_to_the_same_rows() -> None:
     for decoded in (traces(full_traces()), logs(full_logs()), logs(_twins())):
         stored.extend(decoded.batch)
 
-    document = json.loads(json.dumps(encode_trace(_as_read(stored))))
+    document = json.loads(json.dumps(encode_trace(as_read(stored))))
 
     back = traces(document).batch
     back.extend(logs(document).batch)
@@ -115,21 +107,17 @@ def test_a_trace_goes_out_and_comes_back_to_the_same_rows() -> None:
 def test_moments_are_not_part_of_a_trace_on_the_wire_and_an_empty_trace_is_empty_lists() -> None:
     running = traces(span_request(a_span(end_time_unix_nano=0))).batch
 
-    assert {"resourceSpans": [], "resourceLogs": []} == encode_trace(_as_read(running))
+    assert {"resourceSpans": [], "resourceLogs": []} == encode_trace(as_read(running))
 
 
 def test_integers_beyond_64_bits_go_out_as_text() -> None:
     stored = traces(span_request(a_span())).batch
     stored.spans = [stored.spans[0]._replace(attributes='{"big":1' + "0" * 30 + "}")]
 
-    document = encode_trace(_as_read(stored))
+    document = encode_trace(as_read(stored))
 
     (attribute,) = document["resourceSpans"][0]["scopeSpans"][0]["spans"][0]["attributes"]
     assert {"key": "big", "value": {"stringValue": "1" + "0" * 30}} == attribute
-
-
-def _as_read(batch: Batch) -> TraceFacts:
-    return TraceFacts(batch.spans, batch.moments, batch.logs, batch.resources, batch.scopes)
 
 
 def _in_order_of(stored: Batch, back: Batch) -> Batch:

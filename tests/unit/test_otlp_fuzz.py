@@ -12,8 +12,7 @@ from opentelemetry.proto.common.v1.common_pb2 import AnyValue
 from collector.doors import Decoded, Verdict
 from collector.errors import Rejected
 from collector.otlp import Encoding, Signal, decode_logs, decode_metrics, decode_traces, encode_response, encode_trace
-from collector.storage import TraceFacts
-from tests.otlp_bodies import DIALECTS, RECEIVED_NS, a_span, any_value, as_json, full_logs, full_traces, pairs, span_request, traces
+from tests.otlp_bodies import DIALECTS, RECEIVED_NS, a_span, any_value, as_json, as_read, full_logs, full_traces, pairs, span_request, traces
 
 quickly = settings(max_examples=100, deadline=None)
 
@@ -121,7 +120,7 @@ def test_any_attributes_mean_the_same_in_both_encodings_and_come_back(attributes
 
     protobuf, in_json = traces(request), traces(as_json(request))
     batch = protobuf.batch
-    back = traces(encode_trace(TraceFacts(batch.spans, [], [], batch.resources, batch.scopes)))
+    back = traces(encode_trace(as_read(batch)))
 
     assert protobuf == in_json
     assert protobuf.batch == back.batch
@@ -152,7 +151,7 @@ def _decode_every_way(body: bytes, encoding: Encoding) -> tuple[Decoded | None, 
             continue
         assert decoded.received == len(decoded.refused) + len(decoded.batch.spans) + len(decoded.batch.logs) + _signs(decoded)
         encode_response(signal, encoding, Verdict(0, decoded.refused, decoded.warning))
-        json.dumps(encode_trace(_as_read(decoded)), allow_nan=False).encode()
+        json.dumps(encode_trace(as_read(decoded.batch)), allow_nan=False).encode()
         found.append(decoded)
     _count_points(body, encoding)
     return found[0], found[1]
@@ -168,8 +167,3 @@ def _count_points(body: bytes, encoding: Encoding) -> None:
         assert decode_metrics(body, encoding) >= 0
     except Rejected as error:
         assert str(error)
-
-
-def _as_read(decoded: Decoded) -> TraceFacts:
-    batch = decoded.batch
-    return TraceFacts(batch.spans, batch.moments, batch.logs, batch.resources, batch.scopes)

@@ -15,20 +15,10 @@ from opentelemetry.sdk.trace.id_generator import IdGenerator
 from opentelemetry.trace import Link, NonRecordingSpan, SpanContext, SpanKind, StatusCode, TraceFlags, set_span_in_context
 
 from collector.doors import Decoded
-from collector.otlp import (
-    encode_trace,
-)
-from collector.storage import TraceFacts
+from collector.otlp import encode_trace
 from otel_bridge.facts import RANK_OTLP
 from otel_bridge.identity import run_key
-from tests.otlp_bodies import (
-    END_NS,
-    SPAN_ID,
-    START_NS,
-    TRACE_ID,
-    logs,
-    traces,
-)
+from tests.otlp_bodies import END_NS, SPAN_ID, START_NS, TRACE_ID, as_read, logs, traces
 
 
 class _SteadyIds(IdGenerator):
@@ -180,7 +170,7 @@ def test_the_sdk_logger_sends_lines_and_beginnings() -> None:
 def test_what_the_sdk_sent_goes_out_and_comes_back_to_the_same_rows() -> None:
     batch = traces(_sdk_request()).batch
 
-    document = encode_trace(TraceFacts(batch.spans, [], [], batch.resources, batch.scopes))
+    document = encode_trace(as_read(batch))
 
     assert batch == traces(document).batch
 

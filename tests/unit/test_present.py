@@ -152,7 +152,7 @@ def test_a_run_that_is_over_has_no_hint() -> None:
         (-5, "0 ms"),
         (400 * 10**6, "400 ms"),
         (1_240 * 10**6, "1.2 s"),
-        (59_960 * 10**6, "0 min 59 s"),
+        (59_960 * 10**6, "1 min 0 s"),
         (184 * SECOND, "3 min 4 s"),
         (7_500 * SECOND, "2 h 5 min"),
         (100 * 86_400 * SECOND, "100 d"),

@@ -13,27 +13,19 @@ from otel_bridge.facts import (
     RANK_OTLP,
     RANK_STAMPED,
     RANK_TIMED,
-    Fact,
     ProcessBeat,
     Resource,
     Scope,
     SpanEvent,
     SpanLink,
 )
-from tests.builders import RECEIVED_NS, TRACE, at, event, moment, only_fact, span
+from tests.builders import RECEIVED_NS, TRACE, at, event, moment, only_fact, only_row, span
 
 TODAY = at(0) // DAY_NS
 
 
-def row_of(fact: Fact, received_ns: int = RECEIVED_NS, retention_days: int = 0) -> Any:
-    """Return the one row a fact becomes."""
-    batch = RowMaker(received_ns, retention_days=retention_days).add_all([fact])
-    (row,) = [*batch.spans, *batch.moments, *batch.logs, *([] if len(batch) > 1 else batch.processes)]
-    return row
-
-
 def log_row(ms: int | None = None, received_ns: int = RECEIVED_NS, **fields: Any) -> LogRow:
-    row = row_of(only_fact(event("task_log", ms, **{"message": "hi", **fields})), received_ns)
+    row = only_row(only_fact(event("task_log", ms, **{"message": "hi", **fields})), received_ns)
     assert isinstance(row, LogRow)
     return row
 
@@ -45,19 +37,19 @@ def log_row(ms: int | None = None, received_ns: int = RECEIVED_NS, **fields: Any
 def test_a_fact_delivered_again_is_the_same_row() -> None:
     for name in ("flow_started", "task_paused", "task_retry", "task_ok", "task_log"):
         fact = only_fact(event(name, 5, task="load", node="load:3", error="E()"))
-        assert row_of(fact) == row_of(fact)
+        assert only_row(fact) == only_row(fact)
 
 
 # R010
 def test_a_fact_received_later_differs_in_the_receipt_alone() -> None:
     fact = only_fact(event("task_ok", 5, task="load"))
 
-    assert row_of(fact)._replace(received_ns=0) == row_of(fact, RECEIVED_NS + 1)._replace(received_ns=0)
+    assert only_row(fact)._replace(received_ns=0) == only_row(fact, RECEIVED_NS + 1)._replace(received_ns=0)
 
 
 # R010
 def test_of_two_events_that_end_a_span_the_earlier_weighs_more() -> None:
-    first, second = row_of(only_fact(event("task_ok", 5, task="t"))), row_of(only_fact(event("task_err", 6, task="t")))
+    first, second = only_row(only_fact(event("task_ok", 5, task="t"))), only_row(only_fact(event("task_err", 6, task="t")))
 
     assert (first.rank, first.weight) > (second.rank, second.weight)
     assert first[:4] == second[:4]
@@ -65,7 +57,7 @@ def test_of_two_events_that_end_a_span_the_earlier_weighs_more() -> None:
 
 # R023
 def test_of_two_copies_of_a_finished_span_the_longer_weighs_more() -> None:
-    short, long = row_of(span("a", end=5)), row_of(span("a", end=9))
+    short, long = only_row(span("a", end=5)), only_row(span("a", end=9))
 
     assert (RANK_OTLP, short.weight) == (short.rank, at(5))
     assert (long.rank, long.weight) > (short.rank, short.weight)
@@ -73,17 +65,17 @@ def test_of_two_copies_of_a_finished_span_the_longer_weighs_more() -> None:
 
 # R023
 def test_a_finished_span_outranks_a_timed_event_and_that_a_stamped_one() -> None:
-    rows = [row_of(only_fact(event("task_ok", task="t"))), row_of(only_fact(event("task_ok", 5, task="t"))), row_of(span("a"))]
+    rows = [only_row(only_fact(event("task_ok", task="t"))), only_row(only_fact(event("task_ok", 5, task="t"))), only_row(span("a"))]
 
     assert [RANK_STAMPED, RANK_TIMED, RANK_OTLP] == [row.rank for row in rows]
 
 
 def test_equal_weight_is_decided_by_content() -> None:
-    assert row_of(span("a", status_code=1)).digest != row_of(span("a", status_code=2)).digest
+    assert only_row(span("a", status_code=1)).digest != only_row(span("a", status_code=2)).digest
 
 
 def test_columns_of_a_span_hold_what_was_sent() -> None:
-    row = row_of(span("a", "b", start=1, end=2, trace_state="k=v", flags=257, kind=3, dropped_events=1, attributes={"x": 1.0}))
+    row = only_row(span("a", "b", start=1, end=2, trace_state="k=v", flags=257, kind=3, dropped_events=1, attributes={"x": 1.0}))
 
     assert isinstance(row, SpanRow)
     assert (TRACE, at(1), at(2), "k=v", 257, 3, 1) == (
@@ -102,13 +94,13 @@ def test_columns_of_a_span_hold_what_was_sent() -> None:
 
 
 def test_what_happens_once_has_one_place_whatever_its_time() -> None:
-    rows = [row_of(moment(kind, "a", ms=ms)) for kind in c.ONCE_KINDS for ms in (1, 2)]
+    rows = [only_row(moment(kind, "a", ms=ms)) for kind in c.ONCE_KINDS for ms in (1, 2)]
 
     assert {0} == {row.at for row in rows}
 
 
 def test_repeats_of_a_pause_are_told_apart_by_time() -> None:
-    first, again, second = (row_of(moment(c.PAUSED, "a", ms=ms)) for ms in (1, 1, 2))
+    first, again, second = (only_row(moment(c.PAUSED, "a", ms=ms)) for ms in (1, 1, 2))
 
     assert first.at == again.at == at(1)
     assert at(2) == second.at
@@ -118,7 +110,7 @@ def test_repeats_of_a_pause_are_told_apart_by_time() -> None:
 def test_a_pause_without_a_time_is_known_again_by_its_event_id() -> None:
     first, again, other = (only_fact(event("task_paused", task="t", event_id=name)) for name in ("e1", "e1", "e2"))
 
-    keys = [row_of(fact, RECEIVED_NS + received)[:6] for received, fact in enumerate((first, again, other))]
+    keys = [only_row(fact, RECEIVED_NS + received)[:6] for received, fact in enumerate((first, again, other))]
 
     assert keys[0] == keys[1] != keys[2]
     assert ODD_DAY == keys[0][3]
@@ -128,18 +120,18 @@ def test_a_pause_without_a_time_is_known_again_by_its_event_id() -> None:
 def test_retries_of_two_tasks_in_one_tick_of_the_clock_are_two_moments_of_the_run() -> None:
     first, again, other = (only_fact(event("task_retry", 5, task=task, attempt=1)) for task in ("a", "a", "b"))
 
-    assert row_of(first)[:6] == row_of(again)[:6]
-    assert row_of(first)[:6] != row_of(other)[:6]
-    assert 0 <= row_of(first).at < 2**63
+    assert only_row(first)[:6] == only_row(again)[:6]
+    assert only_row(first)[:6] != only_row(other)[:6]
+    assert 0 <= only_row(first).at < 2**63
 
 
 # --- days ------------------------------------------------------------------------------------------------------------------------------
 
 
 def test_a_row_lies_on_the_day_its_span_started() -> None:
-    assert TODAY == row_of(span("a", start=0, end=3 * 86_400_000)).day
-    assert TODAY == row_of(only_fact(event("task_ok", 5, task="t"))).day
-    assert TODAY == row_of(moment(c.BEGUN, "a", ms=3 * 86_400_000, start_ns=at(0))).day
+    assert TODAY == only_row(span("a", start=0, end=3 * 86_400_000)).day
+    assert TODAY == only_row(only_fact(event("task_ok", 5, task="t"))).day
+    assert TODAY == only_row(moment(c.BEGUN, "a", ms=3 * 86_400_000, start_ns=at(0))).day
 
 
 # R015
@@ -148,13 +140,13 @@ def test_a_start_of_a_broken_clock_or_long_gone_gets_no_day_of_its_own(days: int
     time_ns = RECEIVED_NS + days * DAY_NS
 
     for fact in (span("a", start=(time_ns - at(0)) // 10**6), only_fact(event("task_log", message="hi", ts=time_ns))):
-        assert is_odd == (row_of(fact, retention_days=30).day == ODD_DAY)
+        assert is_odd == (only_row(fact, retention_days=30).day == ODD_DAY)
 
 
 def test_without_a_retention_old_starts_keep_their_day() -> None:
     old = RECEIVED_NS - 400 * DAY_NS
 
-    assert old // DAY_NS == row_of(only_fact(event("task_log", message="hi", ts=old))).day
+    assert old // DAY_NS == only_row(only_fact(event("task_log", message="hi", ts=old))).day
 
 
 # --- logs ------------------------------------------------------------------------------------------------------------------------------
@@ -195,7 +187,7 @@ def test_a_line_keeps_its_own_time_and_the_receipt_apart() -> None:
 
 
 def test_lines_that_differ_in_anything_are_not_twins() -> None:
-    lines = [{}, {"message": "ho"}, {"level": "ERROR"}, {"task": "t"}, {"payload": 1}]
+    lines: list[dict[str, Any]] = [{}, {"message": "ho"}, {"level": "ERROR"}, {"task": "t"}, {"payload": 1}]
 
     assert len(lines) == len({log_row(5, **line).digest for line in lines})
 
@@ -215,14 +207,16 @@ def test_equal_resources_and_scopes_are_one_row() -> None:
 
 # R064
 def test_events_and_links_keep_their_attributes_and_ids() -> None:
-    row = row_of(span("a", events=[SpanEvent(at(1), "e\0", {"x": b"1"}, 2)], links=[SpanLink(b"\1" * 16, b"\2" * 8, "s", {"y": 1}, 3, 1)]))
+    row = only_row(span("a", events=[SpanEvent(at(1), "e\0", {"x": b"1"}, 2)], links=[SpanLink(b"\1" * 16, b"\2" * 8, "s", {"y": 1}, 3, 1)]))
 
     assert f'[[{at(1)},"e\ufffd",{{"x":{{"$bytes":"MQ=="}}}},2]]' == row.events
     assert f'[["{"01" * 16}","{"02" * 8}","s",{{"y":1}},3,1]]' == row.links
 
 
 def test_a_process_is_heard_when_it_beats_and_when_a_moment_names_it() -> None:
-    batch = RowMaker(RECEIVED_NS).add_all([ProcessBeat("p1", at(1), 5000), ProcessBeat("p1", at(2), exited=True), moment(c.BEGUN, "a", process="p2")])
+    batch = RowMaker(RECEIVED_NS).add_all(
+        [ProcessBeat("p1", at(1), 5000), ProcessBeat("p1", at(2), exited=True), moment(c.BEGUN, "a", process="p2")]
+    )
 
     assert [("p1", 5000, 0), ("p1", 0, RECEIVED_NS), ("p2", 0, 0)] == [(row.process, row.interval_ms, row.exited_ns) for row in batch.processes]
     assert {RECEIVED_NS} == {row.heard_ns for row in batch.processes}
@@ -235,14 +229,14 @@ def test_a_process_is_heard_when_it_beats_and_when_a_moment_names_it() -> None:
 def test_the_last_exception_is_a_spans_error() -> None:
     exceptions = [SpanEvent(at(1), "exception", {c.EXCEPTION_TYPE: kind, c.EXCEPTION_MESSAGE: "bad"}) for kind in ("KeyError", "OSError")]
 
-    assert "OSError: bad" == row_of(span("a", events=[*exceptions, SpanEvent(at(2), "retry")], status_code=2)).error
+    assert "OSError: bad" == only_row(span("a", events=[*exceptions, SpanEvent(at(2), "retry")], status_code=2)).error
 
 
 # R020
 def test_without_an_exception_a_failed_spans_status_or_error_type_is_its_error() -> None:
-    assert "boom" == row_of(span("a", status_code=c.STATUS_ERROR, status_message="boom")).error
-    assert "500" == row_of(span("a", status_code=c.STATUS_ERROR, attributes={c.ERROR_TYPE: 500})).error
-    assert "" == row_of(span("a", status_code=c.STATUS_OK, status_message="fine")).error
+    assert "boom" == only_row(span("a", status_code=c.STATUS_ERROR, status_message="boom")).error
+    assert "500" == only_row(span("a", status_code=c.STATUS_ERROR, attributes={c.ERROR_TYPE: 500})).error
+    assert "" == only_row(span("a", status_code=c.STATUS_OK, status_message="fine")).error
 
 
 @pytest.mark.parametrize(
@@ -261,7 +255,7 @@ def test_an_exception_is_described_once(kind: Any, message: Any, text: str) -> N
 
 
 def test_a_moment_row_names_its_run_and_node() -> None:
-    row = row_of(only_fact(event("task_started", 5, task="load", node="load:3", flow="etl")))
+    row = only_row(only_fact(event("task_started", 5, task="load", node="load:3", flow="etl")))
 
     assert isinstance(row, MomentRow)
     assert ("flowspan", "r1", 0, "etl", "load", "load:3", 0) == (

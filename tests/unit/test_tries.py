@@ -37,7 +37,10 @@ def intervals(task: TaskRun) -> list[tuple[int, int]]:
 # R072
 def test_numbered_spans_are_the_attempts_beside_the_task_runs_own() -> None:
     own = span("own", work=work(c.ROLE_TASK, "flaky:1", attempt=0), start=0, end=9, result="success")
-    first, second = tried("t1", attempt=1, start=1, end=4, result="failure", status_message="no", status_code=2), tried("t2", attempt=2, start=5, end=8)
+    first, second = (
+        tried("t1", attempt=1, start=1, end=4, result="failure", status_message="no", status_code=2),
+        tried("t2", attempt=2, start=5, end=8),
+    )
 
     task = task_of(picture_of_facts(second, own, first), "flaky:1")
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from collector.winners import Seen, are_paused, greatest_facts
 from otel_bridge import conventions as c
 from otel_bridge.facts import RANK_STAMPED, RANK_TIMED, Fact, SpanEnd, SpanMoment, Work
-from tests.builders import TRACE, Store, at, fold_rows, moment, span, span_id
+from tests.builders import TRACE, FoldRows, Store, at, fold_rows, moment, span, span_id
 
 KEY = (TRACE, span_id("a"))
 
@@ -151,9 +151,9 @@ def test_a_store_that_keeps_the_greatest_fact_loses_nothing(facts: Sequence[Span
     assert _known(fold_rows(facts)) == _known(store.fold_rows([TRACE]))
 
 
-def _known(rows: Any) -> dict[Any, Any]:
-    """Tell what is known of each span; of a moment reported twice one is enough."""
+def _known(rows: FoldRows) -> dict[Any, Any]:
+    """Tell what is known of each span."""
     return {
-        key: (seen.end, seen.once, dict.fromkeys(seen.often), seen.work, seen.name, seen.parent_span_id, seen.process, seen.started_ns)
+        key: (seen.end, seen.once, seen.often, seen.work, seen.name, seen.parent_span_id, seen.process, seen.started_ns)
         for key, seen in greatest_facts(*rows).items()
     }

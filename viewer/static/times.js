@@ -6,12 +6,11 @@ export function durationText(durationUs) {
   const seconds = Math.max(durationUs, 0) / 1e6;
   if (seconds < 0.9995) return `${Math.round(seconds * 1000)} ms`;
   if (seconds < 59.95) return `${seconds.toFixed(1)} s`;
+  const whole = Math.round(seconds);
   for (const [most, large, small, largeS, smallS] of UNITS) {
-    if (seconds < largeS * most) {
-      return `${Math.floor(seconds / largeS)} ${large} ${Math.floor((seconds % largeS) / smallS)} ${small}`;
-    }
+    if (whole < largeS * most) return `${Math.floor(whole / largeS)} ${large} ${Math.floor((whole % largeS) / smallS)} ${small}`;
   }
-  return `${Math.floor(seconds / 86400)} d`;
+  return `${Math.floor(whole / 86400).toLocaleString("en")} d`;
 }
 
 // The browser's clock may be wrong: what counts is how much time went by since the server made the page.

@@ -1,0 +1,26 @@
+"""What a plugin author tests with: StorageContract, the promises of collector.storage as tests. Ready facts are in collector/steady.py.
+
+    class TestMyStorage(StorageContract):
+        def make_storage(self) -> Storage:
+            return MyStorage(...)
+
+Any test runner that collects classes works; nothing here imports one. Under pytest a broken promise shows what was expected and what came
+if a conftest.py says `pytest.register_assert_rewrite("collector.testing")`.
+"""
+
+from __future__ import annotations
+
+from collector.testing.catalogue import CataloguePromises
+from collector.testing.claims import ClaimPromises
+from collector.testing.lines import LinePromises
+from collector.testing.listing import ListPromises
+from collector.testing.news import NewsPromises
+from collector.testing.runs import RunPromises
+from collector.testing.writing import WritePromises
+
+
+class StorageContract(WritePromises, RunPromises, ClaimPromises, ListPromises, CataloguePromises, LinePromises, NewsPromises):
+    """Every promise of Writer and Reader. Subclass it, say how to make a storage, and run it."""
+
+
+__all__ = ["StorageContract"]

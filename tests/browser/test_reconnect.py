@@ -1,0 +1,140 @@
+"""A page that was cut off, hidden, or left behind: it has everything again by itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from playwright.sync_api import Page, expect
+
+from collector.storage import LARGEST_PAGE
+from tests import servers
+from tests.browser.chromium import LOST_SOCKET, Watch, open_live, task_row
+from tests.builders import event
+from tests.in_process import Server, eventually, running
+
+BEGUN = (event("flow_started", flow="etl"), event("task_started", task="load", node="load:1"))
+ENDED = event("task_ok", task="load", node="load:1")
+
+# What a proxy that knows nothing of WebSockets makes of them: they close before they were open.
+NO_SOCKETS = """
+window.WebSocket = class {
+  constructor() { setTimeout(() => this.onclose?.(new CloseEvent("close", { code: 1006 }))); }
+  close() {}
+};
+"""
+# Headless, every page is visible. What the page asks is answered here.
+HIDING = """
+window.hide = (hidden) => {
+  Object.defineProperty(document, "hidden", { configurable: true, get: () => hidden });
+  document.dispatchEvent(new Event("visibilitychange"));
+};
+"""
+TRANSPORTS = {"ws": "", "sse": NO_SOCKETS}
+
+
+def tell(url: str, *events: dict[str, Any]) -> None:
+    """Send events to a server in a process of its own."""
+    httpx.post(f"{url}/api/v1/events", json=events, trust_env=False).raise_for_status()
+
+
+def remember(page: Page) -> None:
+    """Leave a mark in the page that a reload would wipe out."""
+    page.evaluate("window.sameAsBefore = true")
+
+
+def is_same(page: Page) -> bool:
+    """Return whether the page was not loaded again since remember()."""
+    same: bool = page.evaluate("window.sameAsBefore === true")
+    return same
+
+
+@pytest.fixture
+def killable(tmp_path: Path) -> Iterator[servers.Server]:
+    """Return a server that can be killed."""
+    with servers.Server(tmp_path / "data") as one:
+        yield one
+
+
+# R089 R102
+def test_what_was_sent_while_a_killed_server_was_away_is_there_without_a_reload(killable: servers.Server, page: Page, watch: Watch) -> None:
+    watch.expect(LOST_SOCKET)
+    tell(killable.url, *BEGUN)
+    open_live(page, f"{killable.url}/runs/r1")
+    remember(page)
+
+    killable.kill()
+    expect(page.locator("#live")).to_have_text("reconnecting")
+    with servers.Server(killable.data_dir) as elsewhere:  # the same data at an address the page does not know
+        tell(elsewhere.url, ENDED, event("task_log", message="while you were away"), event("task_started", task="save", node="save:1"))
+    killable.start()
+
+    expect(page.locator("#live")).to_have_text("live")
+    expect(task_row(page, "load:1")).to_contain_text("SUCCEEDED")
+    expect(task_row(page, "save:1")).to_contain_text("RUNNING")
+    expect(page.locator("#lines .message")).to_have_text(["while you were away"])
+    assert is_same(page)
+
+
+# R090
+def test_where_sockets_do_not_get_through_the_page_follows_by_server_sent_events(server: Server, page: Page) -> None:
+    page.add_init_script(NO_SOCKETS)
+    server.send(*BEGUN)
+    open_live(page, f"{server.url}/runs/r1")
+
+    server.send(ENDED)
+
+    expect(task_row(page, "load:1")).to_contain_text("SUCCEEDED")
+    assert (0, 1) == (server.metric("sockets", kind="ws"), server.metric("sockets", kind="sse"))
+
+
+# R089
+@pytest.mark.parametrize("transport", TRANSPORTS)
+def test_a_hidden_page_holds_no_connection_and_catches_up_when_it_is_seen_again(server: Server, page: Page, transport: str) -> None:
+    page.add_init_script(HIDING + TRANSPORTS[transport])
+    server.send(*BEGUN)
+    open_live(page, f"{server.url}/runs/r1")
+    remember(page)
+    assert 1 == server.metric("sockets", kind=transport)
+
+    page.evaluate("hide(true)")
+    eventually(lambda: server.metric("sockets") == 0)
+    server.send(ENDED)
+    page.evaluate("hide(false)")
+
+    expect(task_row(page, "load:1")).to_contain_text("SUCCEEDED")
+    assert is_same(page)
+
+
+def test_a_page_that_is_left_closes_its_connection_and_opens_it_again_on_the_way_back(server: Server, page: Page) -> None:
+    server.send(*BEGUN)
+    open_live(page, f"{server.url}/runs/r1")
+
+    page.goto(f"{server.url}/flows")
+    eventually(lambda: server.metric("sockets") == 0)
+    server.send(ENDED)
+    page.go_back()
+
+    expect(page.locator("#live")).to_have_text("live")
+    expect(task_row(page, "load:1")).to_contain_text("SUCCEEDED")
+
+
+# R089
+def test_a_page_that_cannot_follow_a_burst_starts_again_and_ends_with_the_right_picture(page: Page) -> None:
+    with running(socket_queue=1) as server:
+        server.send(*BEGUN)
+        open_live(page, f"{server.url}/runs/r1")
+        remember(page)
+
+        burst = [event("task_log", number, message=f"line {number}") for number in range(LARGEST_PAGE + 1)]
+        server.send(*burst, ENDED)
+
+        expect(page.locator("#lines .message").last).to_have_text(f"line {LARGEST_PAGE}")
+        expect(task_row(page, "load:1")).to_contain_text("SUCCEEDED")
+        expect(page.locator("#live")).to_have_text("live")
+        assert server.metric("resyncs_total") >= 1
+        assert not is_same(page)
+        page.close()

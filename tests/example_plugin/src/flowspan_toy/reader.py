@@ -1,0 +1,144 @@
+"""The toy's answers. Every method's promise is that of collector.storage.Reader."""
+
+from __future__ import annotations
+
+import time
+
+from collector.picture import RunPicture
+from collector.storage import (
+    BadCursor,
+    Changes,
+    FlowSummary,
+    LogEntry,
+    LogQuery,
+    Page,
+    Resync,
+    RunQuery,
+    RunRef,
+    RunSummary,
+    RunView,
+    TraceFacts,
+)
+from flowspan_toy import views
+from flowspan_toy.lines import lines_of
+from flowspan_toy.pages import Key, key_of_cursor, page_of
+from flowspan_toy.tables import Cabinet, Tables, Trace
+from otel_bridge.conventions import TRACE_SOURCE
+
+
+class ToyReader:
+    """collector.storage.Reader. Nothing here waits, so nothing needs a thread."""
+
+    def __init__(self, cabinet: Cabinet) -> None:
+        """cabinet: the storage's own."""
+        self._cabinet = cabinet
+
+    async def find_run(self, ref: RunRef) -> bytes | None:
+        """See Reader."""
+        with self._cabinet.held() as tables:
+            claims = [claim for claims in tables.runs.values() for claim in claims]
+        fitting = [
+            claim
+            for claim in claims
+            if claim.run_id == ref.run_id and ref.source in (None, claim.source) and ref.generation in (None, claim.generation)
+        ]
+        # Of equals the last: the run that was first heard of latest.
+        fitting.sort(key=lambda claim: (claim.source != TRACE_SOURCE, claim.generation))
+        return fitting[-1].run_key if fitting else None
+
+    async def view_run(self, run_key: bytes) -> RunView | None:
+        """See Reader."""
+        with self._cabinet.held() as tables:
+            picture = views.fold_run(tables, run_key, time.time_ns())
+            return None if picture is None else _view(tables, picture)
+
+    async def list_runs(self, query: RunQuery) -> Page[RunSummary]:
+        """See Reader."""
+        after = key_of_cursor(query.cursor, int, str)
+        with self._cabinet.held() as tables:
+            fitting = [
+                one for one in views.summaries(tables) if query.kind in (None, one.run.kind) and query.flow_key in (None, one.run.flow_key)
+            ]
+        return page_of(fitting, _key_of_run, query.limit, after, descending=True)
+
+    async def list_flows(self, limit: int, cursor: str | None) -> Page[FlowSummary]:
+        """See Reader."""
+        after = key_of_cursor(cursor, str)
+        with self._cabinet.held() as tables:
+            return page_of(views.flows(tables), lambda flow: (flow.flow_key,), limit, after)
+
+    async def find_flow(self, flow_key: str) -> FlowSummary | None:
+        """See Reader."""
+        with self._cabinet.held() as tables:
+            return next((flow for flow in views.flows(tables) if flow.flow_key == flow_key), None)
+
+    async def read_logs(self, run_key: bytes, query: LogQuery) -> Page[LogEntry]:
+        """See Reader."""
+        after = key_of_cursor(query.cursor, int, str)
+        with self._cabinet.held() as tables:
+            picture = views.fold_run(tables, run_key, time.time_ns())
+            lines = [] if picture is None else lines_of(views.traces_of(tables, run_key), picture, query)
+        page = page_of(lines, lambda entry: (entry.time_ns, entry.id), query.limit, after, descending=query.newest)
+        return Page(page.items[::-1] if query.newest else page.items, page.next_cursor)
+
+    async def read_trace(self, trace_id: bytes) -> TraceFacts:
+        """See Reader."""
+        with self._cabinet.held() as tables:
+            return _trace_facts(tables, tables.traces.get(trace_id, Trace()))
+
+    async def changes(self, cursor: str) -> Changes:
+        """See Reader."""
+        if not cursor.isdecimal():
+            raise BadCursor
+        with self._cabinet.held() as tables:
+            if int(cursor) > tables.version:
+                raise Resync
+            news = [one for one in tables.news if one.version > int(cursor)]
+            return Changes({one.run_key for one in news}, {one.trace_id for one in news}, str(tables.version))
+
+    async def latest_cursor(self) -> str:
+        """See Reader."""
+        with self._cabinet.held() as tables:
+            return str(tables.version)
+
+    async def has_runs(self) -> bool:
+        """See Reader."""
+        with self._cabinet.held() as tables:
+            return bool(views.summaries(tables))
+
+    async def ping(self) -> None:
+        """See Reader."""
+        with self._cabinet.held():
+            return
+
+
+def _view(tables: Tables, picture: RunPicture) -> RunView:
+    run = picture.run
+    processes = {kept.row.process for trace in views.traces_of(tables, run.run_key) for kept in trace.moments.values()}
+    return RunView(
+        picture=picture,
+        version=views.version_of(tables, run.run_key),
+        cursor=str(tables.version),
+        heard=views.heard_of(tables, run, processes),
+        flow_id=views.flow_id(tables, run.flow_key),
+        task_ids=views.task_ids(tables, run.flow_key),
+    )
+
+
+def _key_of_run(summary: RunSummary) -> Key:
+    return (views.sort_ns(summary.run), summary.run.run_key.hex())
+
+
+def _trace_facts(tables: Tables, trace: Trace) -> TraceFacts:
+    spans = [kept.row for kept in trace.spans.values()]
+    moments = [kept.row for kept in trace.moments.values()]
+    logs = [kept.row for kept in trace.logs.values()]
+    resources = {row.resource_id for row in spans} | {row.resource_id for row in moments} | {row.resource_id for row in logs}
+    scopes = {row.scope_id for row in spans} | {row.scope_id for row in logs}
+    return TraceFacts(
+        spans=sorted(spans, key=lambda row: (row.start_ns, row.span_id)),
+        moments=moments,
+        logs=sorted(logs, key=lambda row: (row.time_ns, row.digest, row.twin)),
+        resources={key: tables.resources[key] for key in resources},
+        scopes={key: tables.scopes[key] for key in scopes},
+    )

@@ -1,6 +1,7 @@
 """What a storage promises: Writer, Reader, Storage, and the shapes of questions and answers. No implementation lives here.
 
-collector.testing.StorageContract proves the promises of any storage; storage_plugins/sqlite is the built-in one.
+collector.testing.StorageContract proves the promises of any storage. The built-in one is storage_plugins/sqlite, the smallest in
+tests/example_plugin.
 """
 
 from __future__ import annotations
@@ -26,7 +27,10 @@ class BadCursor(ValueError):
 
 
 class RunRef(NamedTuple):
-    """A run as an address names it. Without a source or generation the newest that fits is meant."""
+    """A run as an address names it.
+
+    Of several that fit, a named run comes before a trace, then the greatest generation is meant, then the one first heard of last.
+    """
 
     run_id: str
     source: str | None = None
@@ -35,7 +39,10 @@ class RunRef(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class RunQuery:
-    """Which runs to list, newest first. kind: picture.KIND_RUN, KIND_TRACE, or None for both. cursor: a Page's next_cursor."""
+    """Which runs to list, newest first. kind: picture.KIND_RUN, KIND_TRACE, or None for both. cursor: a Page's next_cursor.
+
+    limit: what is less than 1 or more than LARGEST_PAGE is taken for that, here as in every list.
+    """
 
     kind: str | None = None
     flow_key: str | None = None
@@ -47,7 +54,8 @@ class RunQuery:
 class LogQuery:
     """Which log lines of a run to read, by time. min_severity: an OTel severity number; node: "" = the run's own lines, None = all.
 
-    since_version: only lines stored after that version of the run. newest: the last page first; a page is always in order of time.
+    since_version: only lines stored after that version of the run; a second delivery is no new line. newest: the last page first; a page
+    is always in order of time.
     """
 
     min_severity: int = 0
@@ -68,7 +76,11 @@ class Page(Generic[Item]):
 
 @dataclass(slots=True)
 class Heard:
-    """What is known of the senders of a run: when anything last came, and by when each of its processes must be heard again (0: it exited)."""
+    """What is known of the senders of a run.
+
+    last_ns: when its last fact came. beating_until_ns: by when each of its processes must be heard again, which is three of its intervals
+    after it was last heard; 0 if it said that it exits and was not heard since. A process that never said its interval is left out.
+    """
 
     last_ns: int = 0
     beating_until_ns: dict[str, int] = field(default_factory=dict)
@@ -78,8 +90,9 @@ class Heard:
 class RunView:
     """A run's picture at one moment of the store.
 
-    version: rises with every fact of the run; of two views of one run the greater version is the newer. cursor: where to read news from.
-    flow_id, task_ids (by task_key): ids of the catalogue rows.
+    version: rises with every write of facts into the run's traces; of two views of one run the greater version is the newer. cursor:
+    where to read news from: what this view does not show is news after it. flow_id, task_ids (by task_key): ids of the catalogue rows,
+    empty until the fold has made them.
     """
 
     picture: RunPicture
@@ -102,7 +115,11 @@ class RunSummary:
 
 @dataclass(slots=True)
 class FlowSummary:
-    """A flow of the catalogue. run_counts: its runs by state; latest: its newest run, if any is left."""
+    """A flow of the catalogue, described by its newest run. run_counts: its named runs by state; latest: its newest run, if any is left.
+
+    id: the sender's if it gave one, else the storage's own, always the same. created_ns, updated_ns: when it was first known, when its
+    description last changed.
+    """
 
     id: str
     flow_key: str
@@ -117,7 +134,11 @@ class FlowSummary:
 
 @dataclass(slots=True)
 class LogEntry:
-    """A line of a run's log: a log record, or a finished span's event. id is unique in the run and the same on every delivery."""
+    """A line of a run's log: a log record, or a finished span's event. An exception is a line of level ERROR, another event one of INFO.
+
+    id: unique in the run and the same on every delivery. node: "" = the run itself. message: a body that is no text is its JSON. payload:
+    flowspan.log.payload, else the attributes that do not name run and task, else None. version: of the run, when the line was stored.
+    """
 
     id: str
     time_ns: int
@@ -143,7 +164,10 @@ class TraceFacts:
 
 @dataclass(slots=True)
 class Changes:
-    """News since a cursor: the keys of runs of which new facts were committed, and the traces those facts are in."""
+    """News since a cursor: the keys of runs that new facts name, and the traces those facts are in.
+
+    A fact that names no run is news of its trace's provisional run; whoever watches another run in one of these traces looks again, too.
+    """
 
     run_keys: Collection[bytes]
     trace_ids: Collection[bytes]
@@ -164,8 +188,9 @@ class Writer(Protocol):
     def fold(self, now_ns: int) -> float | None:
         """Bring the cached runs and catalogues up to date with the facts, as far as they are due.
 
-        A run is folded at once when it was quiet, else at most every settings.fold_every_ms. Returns the seconds until another is due, None
-        if none waits. Raises Unavailable; what was not folded stays marked, over a restart too.
+        now_ns: runs whose state time alone changes (run.recheck_ns) are folded when it has come. A run that was folded a moment ago may
+        wait for settings.fold_every_ms. Returns the seconds until another is due, None only if none waits. Raises Unavailable; what was not
+        folded stays marked, over a restart too, and so does a run that got facts meanwhile.
         """
         ...
 
@@ -197,11 +222,15 @@ class Reader(Protocol):
         ...
 
     async def read_logs(self, run_key: bytes, query: LogQuery) -> Page[LogEntry]:
-        """Read a run's log lines: log records and the events of finished spans."""
+        """Read a run's log lines: log records and the events of finished spans.
+
+        A record belongs to the run it names, else to that of its span, else to the run whose own trace it is in (picture.own_traces); to the
+        node it names, else to its span's. An event with the time, node and message of a record is that record, and no line of its own.
+        """
         ...
 
     async def read_trace(self, trace_id: bytes) -> TraceFacts:
-        """Return everything stored with this trace id; empty lists if nothing is."""
+        """Return everything stored with this trace id, the very rows that were written; empty lists if nothing is."""
         ...
 
     async def changes(self, cursor: str) -> Changes:

@@ -28,6 +28,16 @@ class CataloguePromises(OpensStorage):
             assert ({FAILED: 1, RUNNING: 1}, "r2") == (found.run_counts, found.latest.run.run_id if found.latest else "")
             assert wait_for(storage.reader.find_flow("nothing")) is None
 
+    def test_a_plain_trace_counts_for_no_flow_though_it_looks_like_one(self) -> None:
+        """Its root may have the name of a flow."""
+        with self.opened() as storage:
+            trace = plain_span(TRACE, 1, "GET /", 50)
+            storage.writer.write(batch_of(run_of_flow("r1", trace.work.flow_key, 0), trace))
+            fold_all(storage)
+            flow = flow_of(storage, trace.work.flow_key)
+
+            assert ({RUNNING: 1}, "r1") == (flow.run_counts, flow.latest.run.run_id if flow.latest else "")
+
     def test_pages_of_flows_follow_one_another(self) -> None:
         """By flow_key, each once, none left out."""
         with self.opened() as storage:
@@ -52,6 +62,21 @@ class CataloguePromises(OpensStorage):
                 flow = flow_of(storage, f"flow-{number}")
 
                 assert ("as it was", ["as it was"]) == (flow.description, list(flow.tags)), order
+
+    def test_the_newest_run_describes_its_flow_after_a_restart_too(self) -> None:
+        """What was written must say how old it is."""
+        if not self.durable:
+            return
+        storage = self.make_storage()
+        storage.open()
+        storage.writer.write(batch_of(run_of_flow("r2", "etl", 2, **{c.FLOW_DESCRIPTION: "newer"})))
+        fold_all(storage)
+
+        with self.reopened(storage) as again:
+            again.writer.write(batch_of(run_of_flow("r1", "etl", 1, **{c.FLOW_DESCRIPTION: "older"})))
+            fold_all(again)
+
+            assert "newer" == flow_of(again, "etl").description
 
     def test_a_flow_has_one_id_wherever_it_is_asked_for(self) -> None:
         """The sender's if it gave one."""

@@ -36,7 +36,7 @@ class LinePromises(OpensStorage):
             )
 
             assert ["first", "second", "third", "fourth"] == messages_of(storage, "r1")
-            assert ["third"] == messages_of(storage, "r1", LogQuery(min_severity=13))
+            assert ["third"] == messages_of(storage, "r1", LogQuery(min_severity=17))
             assert ["second", "third", "fourth"] == messages_of(storage, "r1", LogQuery(node="load:1"))
             assert ["first"] == messages_of(storage, "r1", LogQuery(node=""))
 

@@ -6,9 +6,9 @@ from collector.picture import KIND_RUN, PENDING, RUNNING, SUCCEEDED
 from collector.steady import SOURCE, at, batch_of, log_line, plain_span, run_begun, task_begun, task_ended
 from collector.storage import Heard, RunRef
 from collector.testing.opening import OpensStorage
-from collector.testing.questions import find_view, fold_all, listed_runs, task_states, view_of, wait_for, writing_at_once
+from collector.testing.questions import find_view, fold_all, listed_runs, task_states, view_of, wait_for, write_each, writing_at_once
 from collector.testing.stories import TRACE, trace_id_of
-from otel_bridge.facts import ProcessBeat, SpanMoment, Work
+from otel_bridge.facts import Fact, ProcessBeat, SpanMoment, Work
 from otel_bridge.identity import run_key
 
 INTERVAL_MS = 1000
@@ -83,26 +83,33 @@ class RunPromises(OpensStorage):
             assert wait_for(storage.reader.find_run(RunRef("r1", SOURCE, 2))) is None
 
     def test_a_trace_is_found_by_its_id_unless_a_run_has_that_name(self) -> None:
-        """A named run comes before a trace."""
-        with self.opened() as storage:
-            storage.writer.write(batch_of(plain_span(TRACE, 1, "GET /", 0)))
-            ref = RunRef(trace_id_of(TRACE).hex())
-            before = wait_for(storage.reader.find_run(ref))
-            storage.writer.write(batch_of(run_begun(ref.run_id)))
-            storage.writer.write(batch_of(plain_span(TRACE, 2, "GET /", 1)))
+        """A named run comes before a trace, whichever was there first."""
+        trace_id = trace_id_of(TRACE)
+        span, named = plain_span(TRACE, 1, "GET /", 0), run_begun(trace_id.hex())
+        found = []
+        orders: tuple[list[Fact], ...] = ([span], [span, named], [named, span])
+        for facts in orders:
+            with self.opened() as storage:
+                write_each(storage, (batch_of(fact) for fact in facts))
+                found.append(wait_for(storage.reader.find_run(RunRef(trace_id.hex()))))
 
-            assert trace_id_of(TRACE) == before
-            assert run_key(SOURCE, ref.run_id) == wait_for(storage.reader.find_run(ref))
+        assert [trace_id, named.work.run_key, named.work.run_key] == found
 
     def test_a_view_says_by_when_each_process_must_be_heard_again(self) -> None:
-        """Late by three intervals it is gone; the latest beat counts, whatever its order; one that never said its interval is left out."""
+        """Late by three intervals it is gone. Its last word counts, whatever came last, be it a beat or a moment of one of its spans.
+
+        One that never said its interval is left out.
+        """
         with self.opened() as storage:
             storage.writer.write(batch_of(_told_by("p1", "a:1"), _told_by("silent", "b:1"), received_s=2))
             storage.writer.write(batch_of(_beat("p1"), received_s=5))
             storage.writer.write(batch_of(_beat("p1"), received_s=4))
+            beating = view_of(storage, "r1").heard
+            storage.writer.write(batch_of(_told_by("p1", "c:1"), received_s=6))
             fold_all(storage)
 
-            expected = Heard(at(2), {"p1": at(5 + GONE_S)})
+            expected = Heard(at(6), {"p1": at(6 + GONE_S)})
+            assert Heard(at(2), {"p1": at(5 + GONE_S)}) == beating
             assert [expected] * 2 == [view_of(storage, "r1").heard, listed_runs(storage)[0].heard]
 
     def test_a_process_that_exited_is_waited_for_no_longer(self) -> None:

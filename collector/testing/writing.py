@@ -12,7 +12,7 @@ from collector.testing.opening import OpensStorage
 from collector.testing.questions import everything_of, find_view, messages_of, view_of, wait_for, write_each, writing_at_once
 from collector.testing.stories import TRACE, story, trace_id_of
 from otel_bridge import conventions as c
-from otel_bridge.facts import RANK_OTLP, RANK_STAMPED, RANK_TIMED, SpanEnd
+from otel_bridge.facts import RANK_OTLP, RANK_STAMPED, RANK_TIMED, Resource, Scope, SpanEnd
 from otel_bridge.identity import run_key
 
 # More than the 64 bits an integer column has anywhere.
@@ -129,11 +129,9 @@ class WritePromises(OpensStorage):
     def test_a_trace_comes_back_as_it_was_written(self) -> None:
         """Nothing is lost between write and re-export, and nothing of other traces comes with it."""
         with self.opened() as storage:
-            span, begun = plain_span(TRACE, 1, "GET /", 0), run_begun("r1")
-            line = log_line("r1", "hello", 1)
-            for fact in (begun, line):
-                fact.trace_id, fact.resource = span.trace_id, span.resource
-            line.scope = span.scope
+            span, begun, line = plain_span(TRACE, 1, "GET /", 0), run_begun("r1"), log_line("r1", "hello", 1)
+            begun.trace_id = line.trace_id = span.trace_id
+            begun.resource, line.resource, line.scope = Resource({"of": "the moment"}), Resource({"of": "the line"}), Scope("log", "2.0")
             batch = batch_of(span, begun, line)
             storage.writer.write(batch)
             storage.writer.write(batch_of(task_begun("r2", "load:1", 1), plain_span(TRACE + 1, 1, "GET /", 0)))

@@ -104,7 +104,7 @@ def _describe_flows(connection: Connection, project: int, rows: Sequence[Row[Any
 
 
 def _latest_run(connection: Connection, project: int, flow_key: str) -> RunSummary | None:
-    page = list_runs(connection, project, RunQuery(flow_key=flow_key, limit=1))
+    page = list_runs(connection, project, RunQuery(KIND_RUN, flow_key, limit=1))
     return page.items[0] if page.items else None
 
 

@@ -99,12 +99,12 @@ def assert_stands(server: Server) -> None:
     for path in ("/flows", "/runs", "/runs?kind=all", "/runs?kind=trace"):
         assert_harmless(server, path)
     for flow in flows:
-        assert 200 == server.get(f"/api/v1/flows/{quote(flow['flow_key'], safe='')}").status_code if flow["flow_key"] else True
+        assert 200 == server.get_as_written(f"/api/v1/flows/{quote(flow['flow_key'], safe='')}").status_code
     for run in runs:
         twin = f"source={quote(run['source'])}&generation={run['generation']}"
         assert_harmless(server, f"/runs/{quote(run['run_id'], safe='')}?{twin}")
         for ending in ("", "/tasks", "/logs"):
-            assert 200 == server.get(f"/api/v1/runs/{quote(run['run_id'], safe='')}{ending}?{twin}").status_code
+            assert 200 == server.get_as_written(f"/api/v1/runs/{quote(run['run_id'], safe='')}{ending}?{twin}").status_code
         for trace_id in run["trace_ids"]:
             assert 200 == server.get(f"/api/v1/traces/{trace_id}").status_code
 
@@ -120,7 +120,7 @@ def every(server: Server, path: str) -> list[Any]:
 
 
 def assert_harmless(server: Server, path: str) -> None:
-    answer = server.get(path)
+    answer = server.get_as_written(path)
     assert 200 == answer.status_code, path
     assert "<script>alert" not in answer.text
     assert "<img src=x" not in answer.text
@@ -137,8 +137,8 @@ def test_hostile_names_of_runs_flows_and_tasks_are_stored_harmless_and_shown(ser
 
     answer = server.send(*events)
 
-    empty_run, empty_task = 5, 0
-    assert (200, len(events) - empty_run - empty_task) == (answer.status_code, answer.json()["accepted"])
+    without_run_id = 5
+    assert (200, len(events) - without_run_id) == (answer.status_code, answer.json()["accepted"])
     assert_stands(server)
 
 
@@ -180,8 +180,9 @@ def test_any_value_in_any_field_of_an_event_is_kept_or_refused(attacked: Server,
 # R015
 def test_after_any_value_in_any_field_everything_is_still_shown(server: Server) -> None:
     for kind in EVENTS:
-        whole = {"event": kind, "flow": "f", "task": "t", "node": "t:1"}
-        server.send(*(whole | {field: value, "run_id": f"{field} {place}"} for field in FIELDS for place, value in enumerate(HOSTILE_VALUES[::3])))
+        whole = {"event": kind, "flow": "f", "task": "t"}
+        values = list(enumerate(HOSTILE_VALUES))
+        server.send(*(whole | {"node": f"{field}:1", field: value, "run_id": f"v {place}"} for field in FIELDS for place, value in values))
 
     assert_stands(server)
 
@@ -258,7 +259,7 @@ def test_random_bytes_and_mutated_bodies_are_never_a_server_error(attacked: Serv
     bodies = [full_traces().SerializeToString(), full_logs().SerializeToString(), json.dumps(as_json(full_traces())).encode()]
     bodies += [json.dumps(as_json(full_logs())).encode(), b'[{"event":"task_ok","run_id":"r","task":"t","ts":1}]']
 
-    for _ in range(60):
+    for _ in range(20):
         body = mutated(chance, chance.choice(bodies))
         for kind in (PROTOBUF, JSON, PROTOBUF | GZIP, JSON | GZIP):
             assert attacked.post(path, body, kind).status_code < 500

@@ -95,7 +95,7 @@ def test_a_door_brings_in_a_wire_format_of_its_own(server: Server) -> None:
 
     (task,) = server.run("stepping", "/tasks")
 
-    assert (200, "4 stored") == (answer.status_code, answer.text)
+    assert (200, "2 stored") == (answer.status_code, answer.text)
     assert ("fetch", "FAILED") == (task["task_name"], task["status"])
 
 

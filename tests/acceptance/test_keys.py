@@ -109,12 +109,7 @@ def test_health_and_the_login_page_are_open(locked: Server, path: str) -> None:
 
 @pytest.mark.parametrize("path", ["/static/../flows", "/static/..%2Fflows", "/login/../runs", "//flows", "/v1/traces/../../flows", "/healthz/"])
 def test_no_detour_leads_past_the_key(locked: Server, path: str) -> None:
-    request = locked.client.build_request("GET", "/")
-    request.url = request.url.copy_with(raw_path=path.encode())
-
-    answer = locked.client.send(request)
-
-    assert answer.status_code in (401, 404)
+    assert locked.get_as_written(path).status_code in (401, 404)
 
 
 def test_a_key_in_the_address_opens_live_addresses_only(locked: Server) -> None:

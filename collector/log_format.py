@@ -9,7 +9,6 @@ import sys
 from collector.access import request_id
 from otel_bridge.timestamps import to_iso
 
-
 # What a sender named must not begin a line of its own, nor colour a terminal: control characters as Python writes them.
 _VISIBLE = {code: repr(chr(code))[1:-1] for code in (*range(32), *range(127, 160), 0x2028, 0x2029)} | {ord("\n"): "\n  "}
 

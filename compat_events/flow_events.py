@@ -22,7 +22,8 @@ from collector.errors import FlowspanError, Full, Rejected, TooLarge, TooSlow, U
 from collector.hookspecs import hookimpl
 from collector.intake import UnknownEncoding, drain, read_body
 from collector.rows import RowMaker
-from otel_bridge.lifecycle import BadEvent, facts_of
+from otel_bridge.flow_event import BadEvent
+from otel_bridge.lifecycle import facts_of
 
 SIGNAL = "events"
 PATHS = ("/api/v1/events", "/api/events")
@@ -89,7 +90,9 @@ class FlowEvents:
         self.collector.metrics.refused.labels(SIGNAL, "record").inc(len(verdict.refused))
         if not verdict.refused:
             return JSONResponse({"ok": True})
-        listed = [{"index": refusal.place if refusal.place >= 0 else None, "error": refusal.reason} for refusal in verdict.refused[:MOST_LISTED]]
+        listed = [
+            {"index": refusal.place if refusal.place >= 0 else None, "error": refusal.reason} for refusal in verdict.refused[:MOST_LISTED]
+        ]
         answer: dict[str, Any] = {"ok": False, "accepted": verdict.accepted, "rejected": listed}
         if len(verdict.refused) > MOST_LISTED:
             answer["rejected_total"] = len(verdict.refused)

@@ -5,83 +5,24 @@ Which events there are is the table EVENTS; what each field means stands in docs
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from otel_bridge import conventions as c
-from otel_bridge.facts import (
-    RANK_STAMPED,
-    RANK_TIMED,
-    Fact,
-    LogLine,
-    SpanEnd,
-    SpanEvent,
-    SpanMoment,
-    Work,
-    harmless,
-    short_key,
-)
-from otel_bridge.identity import run_key, run_span_id, task_span_id
-from otel_bridge.timestamps import to_ns
+from otel_bridge.facts import RANK_TIMED, Fact, LogLine, SpanEnd, SpanEvent, SpanMoment, Work, harmless
+from otel_bridge.flow_event import EITHER, RUN, TASK, BadEvent, FlowEvent, attributes_of, event_name, read_event
+from otel_bridge.identity import run_span_id, task_span_id
 
-# What an event is about. EITHER: a log line speaks of a task run where it names one, else of the run.
-RUN, TASK, EITHER = "run", "task", "either"
-LATEST_GENERATION = 2**31 - 1
 MAX_PROBLEM_CHARS = 200
-
-
-class BadEvent(ValueError):
-    """This event cannot be understood; the text says which field is wrong. Sending it again does not help."""
-
-
-@dataclass(slots=True)
-class FlowEvent:
-    """One event with its common fields read. time_ns: its own time or, with rank RANK_STAMPED, the receipt."""
-
-    payload: Mapping[str, Any]
-    about: str
-    word: str
-    result: str
-    time_ns: int
-    rank: int
-    event_id: str
-    work: Work = field(default_factory=Work)
-    used: set[str] = field(default_factory=set)
-
-    def text(self, *names: str) -> str:
-        """Return the first of these fields that is present, as text; a field that is not text or a number is an error."""
-        for name in names:
-            value = self.get(name)
-            if isinstance(value, (str, int, float)) and not isinstance(value, bool):
-                return harmless(str(value))
-            if value is not None:
-                raise BadEvent(f"{name} must be text")
-        return ""
-
-    def get(self, name: str) -> Any:
-        """Return a field and remember that it was read, so that what nobody read can be kept beside it."""
-        self.used.add(name)
-        return self.payload.get(name)
-
-    def number(self, name: str) -> float | None:
-        """Return a field as a finite number of at least 0, else None: then it is kept as it came."""
-        value = self.payload.get(name)
-        try:
-            number = float(value) if isinstance(value, (int, float, str)) and not isinstance(value, bool) else -1.0
-        except (ValueError, OverflowError):
-            return None
-        if not math.isfinite(number) or number < 0:
-            return None
-        self.used.add(name)
-        return number
 
 
 @dataclass(frozen=True)
 class _Meaning:
+    """What an event of one name says. word: the moment's kind, or the log record's event name; result: of an end that names one."""
+
     about: str
-    make: Callable[[FlowEvent], Fact]
+    make: Callable[[FlowEvent, _Meaning], Fact]
     word: str = ""
     result: str = ""
 
@@ -97,132 +38,49 @@ def facts_of(payload: Mapping[str, Any], received_ns: int) -> list[Fact]:
     if meaning is None:
         raise BadEvent(f"unknown event {name[:MAX_PROBLEM_CHARS]!r}")
     try:
-        return [meaning.make(_read_common(payload, meaning, received_ns))]
+        return [meaning.make(read_event(payload, meaning.about, received_ns), meaning)]
     except BadEvent:
         raise
     except ValueError as error:  # Python writes no integer of more than 4,300 digits
         raise BadEvent(f"a number is too long: {error}") from error
 
 
-def event_name(payload: Mapping[str, Any]) -> str:
-    """Return which event this is: its own word, or what its keys tell (auto-workflow's bus passes no name to its subscribers)."""
-    stated = payload.get("event")
-    if isinstance(stated, str):
-        return harmless(stated)
-    if stated is not None:
-        raise BadEvent("event must be text")
-    for keys, name in _TOLD_BY_KEYS:
-        if keys <= payload.keys():
-            return name
-    raise BadEvent("event is missing")
-
-
-# From the most to the least telling; what auto-workflow 0.1.2 sends to a subscriber of each name.
-_TOLD_BY_KEYS: tuple[tuple[frozenset[str], str], ...] = (
-    (frozenset({"task", "middleware_index", "error"}), "middleware_error"),
-    (frozenset({"task", "attempt", "max"}), "task_retry"),
-    (frozenset({"task", "duration_ms"}), "task_ok"),
-    (frozenset({"task", "error"}), "task_err"),
-    (frozenset({"message", "level"}), "task_log"),
-    (frozenset({"task", "node"}), "task_started"),
-    (frozenset({"flow", "run_id", "tasks"}), "flow_completed"),
-    (frozenset({"flow", "run_id"}), "flow_started"),
-)
-
-
-def _read_common(payload: Mapping[str, Any], meaning: _Meaning, received_ns: int) -> FlowEvent:
-    own_ns = to_ns(payload.get("ts"))
-    event = FlowEvent(
-        payload=payload,
-        about=meaning.about,
-        word=meaning.word,
-        result=meaning.result,
-        time_ns=own_ns or received_ns,
-        rank=RANK_TIMED if own_ns else RANK_STAMPED,
-        event_id="",
-        used={"event"},
-    )
-    if own_ns or payload.get("ts") is None:
-        event.used.add("ts")
-    event.event_id = event.text("event_id")
-    event.work = _read_work(event)
-    return event
-
-
-def _read_work(event: FlowEvent) -> Work:
-    run_id = event.text("run_id")
-    if not run_id:
-        raise BadEvent("run_id is missing: without it nobody knows which run this event belongs to")
-    run_id = short_key(run_id)
-    source = short_key(event.text("source") or c.DEFAULT_SOURCE)
-    generation = int(event.number("generation") or 0)
-    if generation > LATEST_GENERATION:
-        raise BadEvent("generation is out of range")
-    flow_name = event.text("flow", "flow_name")
-    work = Work(
-        source=source,
-        run_id=run_id,
-        generation=generation,
-        run_key=run_key(source, run_id, generation),
-        flow_key=short_key(event.text("flow_key") or flow_name),
-        flow_name=flow_name,
-        role=c.ROLE_RUN,
-        dialect="flow_events",
-    )
-    return work if event.about == RUN else _read_task(event, work)
-
-
-def _read_task(event: FlowEvent, work: Work) -> Work:
-    task_name = event.text("task", "task_name")
-    node = event.text("node") or task_name
-    if not node and event.about == EITHER:
-        return work
-    if not node:
-        raise BadEvent("task and node are missing: one of them must say which task run this is")
-    work.task_name = task_name or node.rpartition(":")[0] or node
-    work.task_key = short_key(event.text("task_key") or work.task_name)
-    work.node = short_key(node)
-    work.attempt = 0
-    work.role = c.ROLE_TASK
-    return work
-
-
-def _moment(event: FlowEvent) -> SpanMoment:
+def _moment(event: FlowEvent, meaning: _Meaning) -> SpanMoment:
     work = event.work
     return SpanMoment(
         trace_id=work.run_key,
         span_id=_span_id(work),
-        kind=event.word,
+        kind=meaning.word,
         time_ns=event.time_ns,
         rank=event.rank,
         work=work,
         name=work.task_name or work.flow_name,
         parent_span_id=_parent_id(work),
         event_id=event.event_id,
-        attributes=_attributes(event),
+        attributes=attributes_of(event),
     )
 
 
-def _retry(event: FlowEvent) -> SpanMoment:
+def _retry(event: FlowEvent, meaning: _Meaning) -> SpanMoment:
     """A retry notice speaks of a task run; without a node it stays on the run, and the fold finds the node it means."""
     if not event.text("node"):
         event.work.role, event.work.node, event.work.attempt = c.ROLE_RUN, "", None
     numbers = {c.ATTEMPT: event.number("attempt"), c.ATTEMPT_MAX: event.number("max")}
     counts = {key: int(number) for key, number in numbers.items() if number is not None}
     failure = _error_attributes(event)
-    moment = _moment(event)
+    moment = _moment(event, meaning)
     moment.attributes = {**failure, **moment.attributes, **counts}
     return moment
 
 
-def _end(event: FlowEvent) -> SpanEnd:
+def _end(event: FlowEvent, meaning: _Meaning) -> SpanEnd:
     work = event.work
     exception = _error_attributes(event)
     error = exception.get(c.EXCEPTION_MESSAGE, "")
-    result = event.result or _stated_result(event) or (c.RESULT_FAILURE if error else "")
+    result = meaning.result or _stated_result(event) or (c.RESULT_FAILURE if error else "")
     start_ns = _start_ns(event)
     status = c.STATUS_ERROR if result in _FAILED else c.STATUS_OK if result == c.RESULT_SUCCESS else c.STATUS_UNSET
-    attributes = _attributes(event)
+    attributes = attributes_of(event)
     if result:
         attributes[c.TASK_RUN_RESULT if event.about == TASK else c.PIPELINE_RESULT] = result
     return SpanEnd(
@@ -293,12 +151,12 @@ def error_type(error: str) -> str:
     return name if name.replace(".", "").replace("_", "").isalnum() and "(" in error else ""
 
 
-def _log(event: FlowEvent) -> LogLine:
+def _log(event: FlowEvent, meaning: _Meaning) -> LogLine:
     work = event.work
     number, text = severity_of(event.get("level"))
     message = event.get("message")
     payload = event.get("payload")
-    attributes = _attributes(event) | ({} if payload is None else {c.LOG_PAYLOAD: payload})
+    attributes = attributes_of(event) | ({} if payload is None else {c.LOG_PAYLOAD: payload})
     return LogLine(
         trace_id=work.run_key,
         span_id=_span_id(work),
@@ -308,16 +166,16 @@ def _log(event: FlowEvent) -> LogLine:
         work=work,
         severity_number=number,
         severity_text=text,
-        event_name=event.word,
+        event_name=meaning.word,
         event_id=event.event_id,
         attributes=attributes,
     )
 
 
-def _middleware_error(event: FlowEvent) -> LogLine:
+def _middleware_error(event: FlowEvent, meaning: _Meaning) -> LogLine:
     """A middleware's failure belongs to the run: the engine names the task, never the node."""
     error = _error_attributes(event).get(c.EXCEPTION_MESSAGE, "")
-    line = _log(event)
+    line = _log(event, meaning)
     line.severity_number, line.severity_text, line.body = _SEVERITIES["ERROR"], "ERROR", error
     return line
 
@@ -344,41 +202,6 @@ def _span_id(work: Work) -> bytes:
 
 def _parent_id(work: Work) -> bytes:
     return run_span_id(work.run_key) if work.node else b""
-
-
-# Payload field -> attribute, for what is kept as it came.
-_KEPT = {
-    "flow_id": c.FLOW_ID,
-    "params": c.PARAMS,
-    "metadata": c.METADATA,
-    "tags": c.TAGS,
-    "priority": c.PRIORITY,
-    "run_in": c.RUN_IN,
-    "upstream": c.UPSTREAM,
-    "attempt": c.ATTEMPTS,
-    "tasks": c.TASKS_DECLARED,
-}
-
-
-def _attributes(event: FlowEvent) -> dict[str, Any]:
-    """Name the run and the task as the conventions do, and keep every field that nothing else reads: a re-export loses nothing."""
-    work = event.work
-    attributes: dict[str, Any] = {c.PIPELINE_RUN_ID: work.run_id}
-    named = {c.PIPELINE_NAME: work.flow_name, c.TASK_NAME: work.task_name, c.TASK_RUN_ID: work.node, c.TASK_KEY: work.task_key}
-    attributes.update({key: value for key, value in named.items() if value})
-    if work.flow_key != work.flow_name:
-        attributes[c.FLOW_KEY] = work.flow_key
-    if work.source != c.DEFAULT_SOURCE:
-        attributes[c.SOURCE] = work.source
-    if work.generation:
-        attributes[c.GENERATION] = work.generation
-    attributes.update({key: event.get(name) for name, key in _KEPT.items() if event.payload.get(name) is not None and name not in event.used})
-    description = event.get("description")
-    if description is not None:
-        attributes[c.TASK_DESCRIPTION if event.about == TASK else c.FLOW_DESCRIPTION] = description
-    unread = event.payload.keys() - event.used
-    attributes.update({c.EVENT_EXTRA + harmless(name): event.payload[name] for name in sorted(unread)})
-    return attributes
 
 
 EVENTS: Mapping[str, _Meaning] = {

@@ -130,10 +130,10 @@ class Live:
         return await asyncio.to_thread(self._scribe.write, view, view.picture.tasks, logs, with_html=wish.with_html)
 
     async def _follow(self, subscription: Subscription, wish: Wish) -> AsyncGenerator[Group, None]:
-        view = subscription.view
-        told = self._scribe.hint(view)
+        # Looks at the hint at once: a page that was hidden, or long on its way here, may have gone stale meanwhile.
+        view, told, wait_s = subscription.view, None, 0.0
         while True:
-            news = await subscription.next(self._look_again_s)
+            news = await subscription.next(wait_s)
             if news is not None:
                 view = news.view
                 yield self._scribe.write_news(news, with_html=wish.with_html)
@@ -143,7 +143,7 @@ class Live:
                 yield self._scribe.write(view, [], [], with_html=wish.with_html) if changed else Group()
             else:
                 yield Group()
-            told = self._scribe.hint(view)
+            told, wait_s = self._scribe.hint(view), self._look_again_s
 
 
 def _version(text: str) -> int | None:

@@ -54,7 +54,7 @@ class NewsPromises(OpensStorage):
             assert not wait_for(storage.reader.changes(cursor)).run_keys
 
     def test_a_cursor_misses_nothing_while_others_write(self) -> None:
-        """Read while four threads write: every run is news once it is there."""
+        """Read while four threads write: every run is news once it is there, and there once it is news."""
         with self.opened() as storage:
             cursor = wait_for(storage.reader.latest_cursor())
             several = [[batch_of(run_begun(f"r{one}-{two}")) for two in range(20)] for one in range(4)]
@@ -64,7 +64,7 @@ class NewsPromises(OpensStorage):
                 while writing:
                     writing = any(thread.is_alive() for thread in threads)
                     news = wait_for(storage.reader.changes(cursor))
-                    found |= set(news.run_keys)
+                    found |= {key for key in news.run_keys if wait_for(storage.reader.view_run(key)) is not None}
                     cursor = news.cursor
 
             assert {run_key(SOURCE, f"r{one}-{two}") for one in range(4) for two in range(20)} == found

@@ -79,7 +79,21 @@ HOSTILE_VALUES: list[Any] = [
 
 EVENTS = ["flow_started", "flow_completed", "task_started", "task_ok", "task_err", "task_log", "task_retry", "middleware_error"]
 FIELDS = ["ts", "flow", "task", "node", "tasks", "duration_ms", "error", "level", "message", "payload", "event_id", "source"]
-FIELDS += ["generation", "attempt", "max", "params", "metadata", "tags", "priority", "upstream", "run_in", "description", "flow_key", "flow_id", "status"]
+FIELDS += [
+    "generation",
+    "attempt",
+    "max",
+    "params",
+    "metadata",
+    "tags",
+    "priority",
+    "upstream",
+    "run_in",
+    "description",
+    "flow_key",
+    "flow_id",
+    "status",
+]
 
 
 @pytest.fixture(scope="module")
@@ -216,7 +230,9 @@ ODD_BUT_USABLE = {
     "odd link": a_span(trace_id=b"a" * 16, links=[Span.Link(trace_id=b"odd", span_id=b"odd"), Span.Link()]),
     "odd event": a_span(trace_id=b"b" * 16, events=[Span.Event(time_unix_nano=LAST_NS), Span.Event()]),
     "first second": a_span(trace_id=b"c" * 16, start_time_unix_nano=1, end_time_unix_nano=2),
-    "odd result": a_span(trace_id=b"d" * 16, attributes=pairs({"cicd.pipeline.run.id": 7, "cicd.pipeline.result": [1], "flowspan.attempt": "x"})),
+    "odd result": a_span(
+        trace_id=b"d" * 16, attributes=pairs({"cicd.pipeline.run.id": 7, "cicd.pipeline.result": [1], "flowspan.attempt": "x"})
+    ),
     "odd process": a_span(trace_id=b"e" * 16, end_time_unix_nano=0),
 }
 
@@ -279,7 +295,9 @@ def mutated(chance: random.Random, body: bytes) -> bytes:
 
 
 # R015
-@pytest.mark.parametrize("wrong", ["7", '"x"', "[]", "{}", "null", "true", "1e400", "[[[]]]", '[{"scopeSpans": 7}]', '[{"scopeSpans": [{"spans": [7]}]}]'])
+@pytest.mark.parametrize(
+    "wrong", ["7", '"x"', "[]", "{}", "null", "true", "1e400", "[[[]]]", '[{"scopeSpans": 7}]', '[{"scopeSpans": [{"spans": [7]}]}]']
+)
 @pytest.mark.parametrize("key", ["resourceSpans", "resourceLogs", "resourceMetrics"])
 def test_json_of_wrong_types_is_never_a_server_error(attacked: Server, key: str, wrong: str) -> None:
     for path in PATHS:

@@ -21,7 +21,12 @@ EVENTS: list[dict[str, Any]] = [
     {"event": "task_ok", "run_id": "r1", "flow": "etl", "task": "load", "node": "load:1", "duration_ms": 4, "ts": at(5)},
     {"event": "flow_completed", "run_id": "r1", "flow": "etl", "tasks": 1, "ts": at(6)},
 ]
-RUN_SPAN: dict[str, Any] = {"name": "etl", "attributes": pairs(NAMES | {"flowspan.role": "run"}), "start_time_unix_nano": at(0), "end_time_unix_nano": at(6)}
+RUN_SPAN: dict[str, Any] = {
+    "name": "etl",
+    "attributes": pairs(NAMES | {"flowspan.role": "run"}),
+    "start_time_unix_nano": at(0),
+    "end_time_unix_nano": at(6),
+}
 TASK_SPAN: dict[str, Any] = {
     "name": "load",
     "attributes": pairs(NAMES | {"cicd.pipeline.task.name": "load", "cicd.pipeline.task.run.id": "load:1"}),
@@ -76,10 +81,10 @@ def is_folded(server: Server) -> bool:
 
 # R023
 @pytest.mark.parametrize("spans", [own_spans(), foreign_spans()], ids=["ids of ours", "foreign ids"])
-@pytest.mark.parametrize(("before", "after"), [(EVENTS, []), ([], EVENTS), (EVENTS[:2], EVENTS[2:]), (EVENTS[3:], EVENTS[:3]), (EVENTS, EVENTS)])
-def test_both_doors_of_one_run_make_one_run(
-    server: Server, spans: bytes, before: list[dict[str, Any]], after: list[dict[str, Any]]
-) -> None:
+@pytest.mark.parametrize(
+    ("before", "after"), [(EVENTS, []), ([], EVENTS), (EVENTS[:2], EVENTS[2:]), (EVENTS[3:], EVENTS[:3]), (EVENTS, EVENTS)]
+)
+def test_both_doors_of_one_run_make_one_run(server: Server, spans: bytes, before: list[dict[str, Any]], after: list[dict[str, Any]]) -> None:
     server.send(*before)
     server.post("/v1/traces", spans, PROTOBUF)
     server.send(*after)

@@ -127,7 +127,9 @@ def test_a_bad_line_costs_the_other_lines_nothing(shared: Server) -> None:
 
 
 # R015
-@pytest.mark.parametrize("body", ['{"event": "flow_started"}', "[{}]", "[1, null]", '{"events": [{"event": "x", "run_id": "r"}]}', '"x"', "7", "null"])
+@pytest.mark.parametrize(
+    "body", ['{"event": "flow_started"}', "[{}]", "[1, null]", '{"events": [{"event": "x", "run_id": "r"}]}', '"x"', "7", "null"]
+)
 def test_none_usable_is_400_in_the_same_shape(shared: Server, body: str) -> None:
     answer = shared.post("/api/v1/events", body, JSON)
 
@@ -138,7 +140,15 @@ def test_none_usable_is_400_in_the_same_shape(shared: Server, body: str) -> None
 # R015
 @pytest.mark.parametrize(
     ("body", "more"),
-    [(b"", {}), (b"{", {}), (b"\xff\xfe", {}), (b"[" * 100_000, {}), (b"no gzip", GZIP), (zipped("{}")[:-9], GZIP), (b'{"run_id": ' + b"9" * 5000 + b"}", {})],
+    [
+        (b"", {}),
+        (b"{", {}),
+        (b"\xff\xfe", {}),
+        (b"[" * 100_000, {}),
+        (b"no gzip", GZIP),
+        (zipped("{}")[:-9], GZIP),
+        (b'{"run_id": ' + b"9" * 5000 + b"}", {}),
+    ],
     ids=["empty", "half", "no text", "deep", "no gzip", "cut gzip", "huge number"],
 )
 def test_what_cannot_be_read_is_400_with_the_reason(shared: Server, body: bytes, more: dict[str, str]) -> None:

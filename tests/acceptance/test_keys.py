@@ -91,7 +91,19 @@ def test_anything_else_is_401(locked: Server, path: str, headers: dict[str, str]
 # R148
 @pytest.mark.parametrize(
     "path",
-    ["/flows", "/runs", "/runs/r1", "/api/v1/runs", "/api/v1/runs/r1", "/sse/runs/r1", "/sse/welcome", "/metrics", "/docs", "/openapi.json", "/v1/x"],
+    [
+        "/flows",
+        "/runs",
+        "/runs/r1",
+        "/api/v1/runs",
+        "/api/v1/runs/r1",
+        "/sse/runs/r1",
+        "/sse/welcome",
+        "/metrics",
+        "/docs",
+        "/openapi.json",
+        "/v1/x",
+    ],
 )
 def test_with_a_key_reading_needs_it_too(locked: Server, path: str) -> None:
     without, with_key = locked.get(path), locked.client.build_request("GET", path, headers={"x-api-key": "first-key"})

@@ -186,7 +186,9 @@ def test_a_traced_run_is_shown_with_its_task_its_error_and_its_log(server: Serve
     lines = server.json("/api/v1/runs/r1/logs")["items"]
     assert ("FAILED", "nightly", [TRACE_ID.hex()]) == (run["status"], run["flow_key"], run["trace_ids"])
     assert ("load:1", "FAILED", "OSError: gone", 4.0) == (task["id"], task["status"], task["error"], task["duration_ms"])
-    assert [("half way", "WARN", "load:1")] == [(one["message"], one["level"], one["task_node"]) for one in lines if one["event"] != "exception"]
+    assert [("half way", "WARN", "load:1")] == [
+        (one["message"], one["level"], one["task_node"]) for one in lines if one["event"] != "exception"
+    ]
 
 
 # R021

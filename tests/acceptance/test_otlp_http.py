@@ -192,7 +192,20 @@ def test_what_the_store_refuses_costs_its_neighbours_nothing(tmp_path: Path, mon
         (zipped(TRACES) + b"more", PROTOBUF | GZIP),
         (b"", JSON | GZIP),
     ],
-    ids=["cut", "random", "no json", "half json", "a list", "wrong types", "deep", "no gzip", "cut gzip", "bad sum", "gzip and more", "no gzip json"],
+    ids=[
+        "cut",
+        "random",
+        "no json",
+        "half json",
+        "a list",
+        "wrong types",
+        "deep",
+        "no gzip",
+        "cut gzip",
+        "bad sum",
+        "gzip and more",
+        "no gzip json",
+    ],
 )
 def test_what_cannot_be_read_is_400(shared: Server, signal: str, body: bytes, headers: dict[str, str]) -> None:
     answer = shared.post(f"/v1/{signal}", body, headers)
@@ -315,7 +328,11 @@ def test_a_store_that_is_down_is_503_and_recovers_by_itself(tmp_path: Path, monk
 
 # R147
 def test_a_page_of_an_allowed_origin_may_send(shared: Server) -> None:
-    asked = {"Origin": "https://shop.example", "Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "content-type,x-api-key"}
+    asked = {
+        "Origin": "https://shop.example",
+        "Access-Control-Request-Method": "POST",
+        "Access-Control-Request-Headers": "content-type,x-api-key",
+    }
 
     preflight = shared.client.options("/v1/traces", headers=asked)
     refused = shared.post("/v1/traces", b"[]", JSON, {"Origin": "https://shop.example"})

@@ -38,7 +38,15 @@ RUN = [
         "upstream": ["extract:1"],
     },
     {"event": "task_log", "node": "load:1", "level": "WARNING", "message": "slow", "payload": {"n": 1}, "ts": at(2)},
-    {"event": "task_err", "task": "load", "task_key": "shop:load", "node": "load:1", "duration_ms": 9, "error": "ValueError('x')", "ts": at(10)},
+    {
+        "event": "task_err",
+        "task": "load",
+        "task_key": "shop:load",
+        "node": "load:1",
+        "duration_ms": 9,
+        "error": "ValueError('x')",
+        "ts": at(10),
+    },
     {"event": "task_log", "level": "INFO", "message": "giving up", "ts": at(11)},
     {"event": "flow_completed", "flow": "etl", "flow_key": "shop:etl", "tasks": 3, "ts": at(12)},
 ]
@@ -72,7 +80,9 @@ def test_a_run_has_seed_000s_fields(filled: Server) -> None:
     assert {"run_id": "r1", "flow_name": "etl", "flow_key": "shop:etl", "status": "FAILED"}.items() <= run.items()
     assert ({"day": "2026-11-18", "big": str(2**60)}, {"env": "prod", "git_sha": "abc"}) == (run["params"], run["metadata"])
     assert ("2026-11-18T11:06:40.000000Z", "2026-11-18T11:06:40.012000Z", 12.0) == (run["started_at"], run["finished_at"], run["duration_ms"])
-    assert (3, 3, 1, {"FAILED": 1}, ["nightly"]) == tuple(run[key] for key in ("tasks_total", "tasks_declared", "tasks_reported", "counts", "tags"))
+    assert (3, 3, 1, {"FAILED": 1}, ["nightly"]) == tuple(
+        run[key] for key in ("tasks_total", "tasks_declared", "tasks_reported", "counts", "tags")
+    )
     assert run["flow_id"] == filled.json("/api/v1/flows/shop%3Aetl")["id"]
 
 
@@ -141,7 +151,9 @@ def test_a_flow_key_in_an_address_may_hold_anything(filled: Server, flow_key: st
 
 
 # R119 R120 R122 R123
-@pytest.mark.parametrize("path", ["runs/none", "runs/none/tasks", "runs/none/logs", "flows/none", "traces/" + "ab" * 16, "runs/r1?source=other"])
+@pytest.mark.parametrize(
+    "path", ["runs/none", "runs/none/tasks", "runs/none/logs", "flows/none", "traces/" + "ab" * 16, "runs/r1?source=other"]
+)
 def test_what_is_not_there_is_404(filled: Server, path: str) -> None:
     answer = filled.get(f"/api/v1/{path}")
 
@@ -172,7 +184,10 @@ def test_twins_of_a_run_id_are_told_apart_and_the_newest_is_the_default(server: 
     server.send({"event": "flow_started", "run_id": "r", "flow": "other", "source": "airflow", "ts": at(1)})
     server.send({"event": "flow_started", "run_id": "r", "flow": "again", "generation": 1, "ts": at(2)})
 
-    names = [server.json(f"/api/v1/runs/r{query}")["flow_name"] for query in ("?source=flowspan&generation=0", "?source=airflow", "?generation=1", "")]
+    names = [
+        server.json(f"/api/v1/runs/r{query}")["flow_name"]
+        for query in ("?source=flowspan&generation=0", "?source=airflow", "?generation=1", "")
+    ]
 
     assert ["old", "other", "again", "again"] == names
 

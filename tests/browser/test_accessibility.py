@@ -4,24 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
+from axe_playwright_python.sync_playwright import Axe  # type: ignore[import-untyped]  # has no py.typed
 from playwright.sync_api import Page, expect
 
-from tests.browser.chromium import REFUSED, OpenPage, Watch, open_live
+from tests.browser.chromium import REFUSED, Watch, open_live
 from tests.builders import event
 from tests.fragile_storage import fragile_server
 from tests.in_process import Server, eventually, running
 
 GRAVE = ("serious", "critical")
-THEMES = ("light", "dark")
+THEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
 PAGES = ("/flows", "/runs", "/runs?kind=trace", "/runs?flow=nobody", "/runs/open", "/runs/over?level=warn", "/runs/nobody")
 KEY = "a-key"
-TASK = {"task": "load", "node": "load:1", "error": "OSError('disk full')", "description": "Loads it"}
-
-every_theme = pytest.mark.parametrize("theme", THEMES)
+TASK: dict[str, Any] = {"task": "load", "node": "load:1", "error": "OSError('disk full')", "description": "Loads it"}
 
 
 def run_of_every_state(run_id: str) -> list[dict[str, Any]]:
@@ -49,17 +47,20 @@ def unfold(page: Page) -> None:
 
 
 def grave_violations(page: Page) -> list[str]:
-    """List what axe calls serious or critical, with where it is."""
+    """List what axe calls serious or critical, light or dark, with where it is."""
+    return [violation for theme in THEMES for violation in _violations_in(page, theme)]
+
+
+def _violations_in(page: Page, theme: Literal["light", "dark"]) -> list[str]:
+    page.emulate_media(color_scheme=theme)
     found = Axe().run(page).response["violations"]
-    return [f"{one['id']}: {node['html']}" for one in found if one["impact"] in GRAVE for node in one["nodes"]]
+    return [f"{theme}: {one['id']}: {node['html']}" for one in found if one["impact"] in GRAVE for node in one["nodes"]]
 
 
 # R108
-@every_theme
 @pytest.mark.parametrize("path", PAGES)
-def test_axe_finds_nothing_grave(shared: Server, open_page: OpenPage, watch: Watch, path: str, theme: str) -> None:
+def test_axe_finds_nothing_grave(shared: Server, page: Page, watch: Watch, path: str) -> None:
     watch.expect(REFUSED)
-    page = open_page(color_scheme=theme)
 
     page.goto(shared.url + path)
     unfold(page)
@@ -68,10 +69,8 @@ def test_axe_finds_nothing_grave(shared: Server, open_page: OpenPage, watch: Wat
 
 
 # R108
-@every_theme
-def test_axe_finds_nothing_grave_before_the_first_run(server: Server, open_page: OpenPage, theme: str) -> None:
+def test_axe_finds_nothing_grave_before_the_first_run(server: Server, page: Page) -> None:
     server.post("/v1/spans", b"")
-    page = open_page(color_scheme=theme)
 
     page.goto(server.url)
     expect(page.locator("#live")).to_have_text("waiting")
@@ -80,10 +79,8 @@ def test_axe_finds_nothing_grave_before_the_first_run(server: Server, open_page:
 
 
 # R108 R148
-@every_theme
-def test_axe_finds_nothing_grave_where_one_logs_in(open_page: OpenPage, watch: Watch, theme: str) -> None:
+def test_axe_finds_nothing_grave_where_one_logs_in(page: Page, watch: Watch) -> None:
     watch.expect(REFUSED)
-    page = open_page(color_scheme=theme)
     with running(server_api_keys=(KEY,)) as server:
         page.goto(f"{server.url}/login")
         asked = grave_violations(page)

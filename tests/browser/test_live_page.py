@@ -148,7 +148,7 @@ def test_a_run_that_is_silent_for_too_long_is_marked_stale_on_the_open_page(stal
 # R111
 def test_the_bar_of_a_running_task_grows_and_those_that_are_over_shrink(server: Server, page: Page) -> None:
     began_s = time.time() - 2
-    read = {"task": "read", "node": "read"}
+    read: dict[str, Any] = {"task": "read", "node": "read"}
     server.send({**BEGUN, "ts": began_s}, event("task_started", **read, ts=began_s), event("task_ok", **read, ts=began_s + 1))
     server.send(task("task_started", ts=began_s))
     open_live(page, f"{server.url}/runs/r1")

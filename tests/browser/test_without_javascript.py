@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from playwright.sync_api import Page, expect
@@ -12,7 +13,7 @@ from tests.builders import event
 from tests.in_process import Server, eventually, running
 
 KEY = "a-key"
-TASK = {"task": "load", "node": "load:1"}
+TASK: dict[str, Any] = {"task": "load", "node": "load:1"}
 RUN = (
     event("flow_started", flow="etl", params={"day": "2026-11-20"}, tags=["nightly"]),
     event("task_started", **TASK),

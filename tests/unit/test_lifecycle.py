@@ -8,8 +8,9 @@ import pytest
 
 from otel_bridge import conventions as c
 from otel_bridge.facts import RANK_STAMPED, RANK_TIMED, SpanEnd, SpanMoment
+from otel_bridge.flow_event import BadEvent, event_name
 from otel_bridge.identity import run_key, run_span_id, task_span_id
-from otel_bridge.lifecycle import EVENTS, BadEvent, event_name, facts_of
+from otel_bridge.lifecycle import EVENTS, facts_of
 from tests.builders import R1, RECEIVED_NS, at, event, only_fact, recorded
 
 MOMENTS = {"announced": c.ANNOUNCED, "queued": c.QUEUED, "started": c.BEGUN, "paused": c.PAUSED, "resumed": c.RESUMED}

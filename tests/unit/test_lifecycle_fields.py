@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 from otel_bridge import conventions as c
 from otel_bridge.facts import KEY_CHARS, LogLine
+from otel_bridge.flow_event import BadEvent
 from otel_bridge.identity import run_span_id, task_span_id
-from otel_bridge.lifecycle import EVENTS, BadEvent, error_type, severity_of
+from otel_bridge.lifecycle import EVENTS, error_type, severity_of
 from tests.builders import MS, R1, RECEIVED_NS, at, event, only_fact, only_row
 
 

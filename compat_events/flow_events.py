@@ -90,9 +90,7 @@ class FlowEvents:
         self.collector.metrics.refused.labels(SIGNAL, "record").inc(len(verdict.refused))
         if not verdict.refused:
             return JSONResponse({"ok": True})
-        listed = [
-            {"index": refusal.place if refusal.place >= 0 else None, "error": refusal.reason} for refusal in verdict.refused[:MOST_LISTED]
-        ]
+        listed = [_as_json(refusal) for refusal in verdict.refused[:MOST_LISTED]]
         answer: dict[str, Any] = {"ok": False, "accepted": verdict.accepted, "rejected": listed}
         if len(verdict.refused) > MOST_LISTED:
             answer["rejected_total"] = len(verdict.refused)
@@ -106,6 +104,11 @@ class FlowEvents:
         if status == 401:
             headers["WWW-Authenticate"] = "Bearer"
         return JSONResponse({"ok": False, "accepted": 0, "rejected": [], "error": str(error)}, status, headers)
+
+
+def _as_json(refusal: Refusal) -> dict[str, Any]:
+    """Of a record that only the store refused nobody knows the place."""
+    return {"index": refusal.place if refusal.place >= 0 else None, "error": refusal.reason}
 
 
 def decode_events(body: bytes, received_ns: int, retention_days: int) -> Decoded:

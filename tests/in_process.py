@@ -17,6 +17,7 @@ from typing import Any
 
 import httpx
 from fastapi import FastAPI
+from google.rpc.status_pb2 import Status  # type: ignore[import-untyped]  # googleapis-common-protos has stubs but no py.typed
 from prometheus_client.parser import text_string_to_metric_families
 
 from collector.app import create_app
@@ -72,7 +73,7 @@ class Server:
         merged = {name: value for some in headers for name, value in some.items()}
         return self.client.post(path, content=body, headers=merged)
 
-    def send(self, *events: dict[str, Any]) -> httpx.Response:
+    def send(self, *events: object) -> httpx.Response:
         """Send flow events as one array."""
         return self.post("/api/v1/events", json.dumps(events), JSON)
 
@@ -112,7 +113,7 @@ def eventually(question: Callable[[], bool]) -> None:
 
 def zipped(body: bytes | str) -> bytes:
     """Return a body in gzip."""
-    return gzip.compress(body.encode() if isinstance(body, str) else body)
+    return gzip.compress(body.encode() if isinstance(body, str) else body, mtime=0)  # the same bytes in every process
 
 
 def unfinished(server: Server, media_type: str, beginning: bytes, *, length: int, path: str = "/v1/traces") -> socket.socket:
@@ -130,3 +131,13 @@ def read_answer(sender: socket.socket) -> httpx.Response:
         head = iter(lambda: lines.readline().strip().decode(), "")
         headers = httpx.Headers([(name, value.strip()) for name, _, value in (line.partition(":") for line in head)])
         return httpx.Response(status, headers=headers, content=lines.read(int(headers["content-length"])))
+
+
+def status_of(answer: httpx.Response) -> Any:
+    """Return the google.rpc.Status of an error, which is in protobuf if the content type says so."""
+    if answer.headers["content-type"] == PROTOBUF["Content-Type"]:
+        return Status.FromString(answer.content)
+    found = answer.json()
+    assert JSON["Content-Type"] == answer.headers["content-type"]
+    assert {"code", "message", "details"} == found.keys()
+    return Status(code=found["code"], message=found["message"])

@@ -17,6 +17,7 @@ from starlette.types import Scope
 
 from collector.doors import Collector
 from collector.otlp import encode_trace
+from collector.picture import KIND_RUN
 from collector.storage import LARGEST_PAGE, BadCursor, FlowSummary, LogQuery, RunQuery, RunRef, RunSummary
 from otel_bridge.facts import harmless
 from viewer import schemas
@@ -134,7 +135,7 @@ class Api:
         flow = await self._reader.find_flow(harmless(flow_key))
         if flow is None:
             raise Missing("There is no such flow here.")
-        page = await self._reader.list_runs(RunQuery(flow_key=flow.flow_key, limit=LATEST_RUNS))
+        page = await self._reader.list_runs(RunQuery(KIND_RUN, flow.flow_key, LATEST_RUNS))
         latest_runs = [self._run(summary) for summary in page.items]
         return {**flow_data(flow, self._latest(flow)), "latest_runs": latest_runs}
 

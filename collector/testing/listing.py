@@ -82,7 +82,7 @@ class ListPromises(OpensStorage):
     def test_runs_of_one_instant_are_paged_each_once(self) -> None:
         """A page may end between two runs that began together; filters go on over the pages."""
         with self.opened() as storage:
-            others = (run_of_flow("other", "other", 0), plain_span(TRACE, 1, "GET /", 0))
+            others = (run_of_flow("other", "other", -1), plain_span(TRACE, 1, "GET /", -1))
             storage.writer.write(batch_of(*(run_begun(f"r{number}") for number in range(6)), *others))
             fold_all(storage)
 

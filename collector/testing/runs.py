@@ -8,7 +8,7 @@ from collector.storage import Heard, RunRef
 from collector.testing.opening import OpensStorage
 from collector.testing.questions import find_view, fold_all, listed_runs, task_states, view_of, wait_for, write_each, writing_at_once
 from collector.testing.stories import TRACE, trace_id_of
-from otel_bridge.facts import Fact, ProcessBeat, SpanMoment, Work
+from otel_bridge.facts import Fact, ProcessBeat, SpanEnd, SpanMoment, Work
 from otel_bridge.identity import run_key
 
 INTERVAL_MS = 1000
@@ -123,20 +123,21 @@ class RunPromises(OpensStorage):
             assert [{"p1": 0}, {"p1": at(4 + GONE_S)}] == [exited.beating_until_ns, view_of(storage, "r1").heard.beating_until_ns]
 
     def test_a_view_and_its_cursor_are_of_one_moment(self) -> None:
-        """Read while another thread writes: what a view does not show yet is news after its cursor, and equal versions show the same."""
-        last = 60
+        """Read while another thread writes: what a view does not show is news after its cursor, and equal versions show the same."""
+        traces = [trace_id_of(number) for number in range(1, 61)]
+        seen = []
         with self.opened() as storage:
-            batches = [batch_of(task_ended("r1", f"t:{node}", node)) for node in range(last)]
-            seen = []
-            with writing_at_once(storage, [batches]) as threads:
-                while threads[0].is_alive():
+            with writing_at_once(storage, [[batch_of(_ended_in(trace_id)) for trace_id in traces]]) as (writer,):
+                while writer.is_alive():
                     view = find_view(storage, "r1")
                     if view is not None:
-                        seen.append((len(view.picture.tasks), view.version, view.cursor))
+                        seen.append(view)
 
-            news = [bool(wait_for(storage.reader.changes(cursor)).run_keys) for _, _, cursor in seen]
-            assert [tasks < last for tasks, _, _ in seen] == news
-            assert len({version for _, version, _ in seen}) == len({tasks for tasks, _, _ in seen})
+            for view in seen:
+                news = wait_for(storage.reader.changes(view.cursor))
+                assert set(traces) == {*view.picture.run.trace_ids, *news.trace_ids}
+                assert set(view.picture.run.trace_ids).isdisjoint(news.trace_ids)
+            assert len({view.version for view in seen}) == len({len(view.picture.tasks) for view in seen})
 
     def test_an_open_storage_answers_a_ping(self) -> None:
         """Readiness."""
@@ -148,6 +149,12 @@ def _told_by(process: str, node: str) -> SpanMoment:
     begun = task_begun("r1", node, 1)
     begun.process = process
     return begun
+
+
+def _ended_in(trace_id: bytes) -> SpanEnd:
+    end = task_ended("r1", f"t:{trace_id.hex()}", 1)
+    end.trace_id = trace_id
+    return end
 
 
 def _beat(process: str, *, exited: bool = False) -> ProcessBeat:

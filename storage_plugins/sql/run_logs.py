@@ -1,4 +1,4 @@
-"""A run's log lines: its log records and the events of its finished spans, merged by time. Plain functions over one connection."""
+"""Reads a run's log lines, page by page: records and span events, merged by time. What a line is, is collector/lines.py."""
 
 from __future__ import annotations
 
@@ -7,19 +7,12 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, Select, and_, or_, select, tuple_
 
-from collector.attributes import attributes_from_json, from_json
+from collector.lines import line_of, lines_of_events, owner_of, without_twins
+from collector.model import LogRow
 from collector.picture import RunPicture
-from collector.rows import describe_exception
 from collector.storage import LARGEST_PAGE, LogEntry, LogQuery, Page
-from otel_bridge import conventions as c
-from otel_bridge.facts import Attributes
 from storage_plugins.sql.pages import Key, from_cursor, to_cursor
 from storage_plugins.sql.tables import Log, Span
-
-SEVERITY_INFO, SEVERITY_ERROR = 9, 17
-
-# What a log record and the span event that tells the same have in common: time, node, message.
-Twin = tuple[int, str, str]
 
 # Rows read at a time while looking for lines that fit: most fit, so one step of this size fills an ordinary page.
 STEP = 2 * LARGEST_PAGE
@@ -31,8 +24,8 @@ def read_logs(connection: Connection, project: int, picture: RunPicture, query: 
     after = from_cursor(query.cursor, int, str) if query.cursor is not None else None
     events = list(_events(connection, project, picture, query))
     records = _records(connection, project, picture, query, limit + 1)
-    said = {_twin_of(entry) for entry in _records_left_out(connection, project, picture, query, events)}
-    entries = [entry for entry in _without_twins([*records, *events], said) if _is_beyond(entry, after, newest=query.newest)]
+    said = _records_left_out(connection, project, picture, query, events)
+    entries = [entry for entry in without_twins([*records, *events], said) if _is_beyond(entry, after, newest=query.newest)]
     entries.sort(key=_key, reverse=query.newest)
     page = entries[:limit]
     more = to_cursor(_key(page[-1])) if len(entries) > limit else None
@@ -45,19 +38,6 @@ def _key(entry: LogEntry) -> tuple[int, str]:
 
 def _is_beyond(entry: LogEntry, after: Key | None, *, newest: bool) -> bool:
     return after is None or (_key(entry) < after if newest else _key(entry) > after)
-
-
-def _twin_of(entry: LogEntry) -> Twin:
-    return (entry.time_ns, entry.node, entry.message)
-
-
-def _without_twins(entries: Iterable[LogEntry], seen: set[Twin]) -> Iterator[LogEntry]:
-    """A bridge tells a line at once as a log record and again as its span's event: the record, which comes first here, stands for both."""
-    for entry in entries:
-        if entry.id.startswith("event-") and _twin_of(entry) in seen:
-            continue
-        seen.add(_twin_of(entry))
-        yield entry
 
 
 # --- log records -----------------------------------------------------------------------------------------------------------------------
@@ -97,9 +77,10 @@ def _records_left_out(
 
 def _entries_of(rows: Iterable[Row[Any]], picture: RunPicture, query: LogQuery) -> Iterator[LogEntry]:
     for row in rows:
-        owner = _owner(row, picture)
+        record = LogRow._make(row[: len(LogRow._fields)])
+        owner = owner_of(record, picture)
         if owner is not None and (query.node is None or owner == query.node):
-            yield _record_entry(row, owner)
+            yield line_of(record, owner, row.seq)
 
 
 def _records_after(project: int, picture: RunPicture, query: LogQuery, last: tuple[Any, ...] | None) -> Select[Any]:
@@ -126,34 +107,6 @@ def _filters(query: LogQuery) -> list[ColumnElement[bool]]:
     return fits
 
 
-def _owner(row: Row[Any], picture: RunPicture) -> str | None:
-    """Return the node a record belongs to, "" for the run itself, None if it is another run's."""
-    if row.run_key:
-        if row.run_key != picture.run.run_key:
-            return None
-        return row.node or picture.owners.get((row.trace_id, row.span_id), "")
-    owner = picture.owners.get((row.trace_id, row.span_id))
-    if owner is not None:
-        return owner
-    return "" if row.trace_id in picture.own_traces else None
-
-
-def _record_entry(row: Row[Any], node: str) -> LogEntry:
-    attributes = attributes_from_json(row.attributes)
-    body = from_json(row.body)
-    return LogEntry(
-        id=f"{row.time_ns:x}-{row.digest.hex()}-{row.twin}",
-        time_ns=row.time_ns,
-        severity_number=row.severity_number,
-        severity_text=row.severity_text,
-        message=body if isinstance(body, str) else row.body if body is not None else describe_exception(attributes),
-        event=row.event_name,
-        node=node,
-        payload=attributes.get(c.LOG_PAYLOAD, _unnamed(attributes) or None),
-        version=row.seq,
-    )
-
-
 # --- events of finished spans ----------------------------------------------------------------------------------------------------------
 
 
@@ -162,34 +115,11 @@ def _events(connection: Connection, project: int, picture: RunPicture, query: Lo
     fits = and_(columns.project == project, columns.trace_id.in_(picture.run.trace_ids), columns.events != "[]")
     if query.since_version is not None:
         fits = and_(fits, columns.seq > query.since_version)
-    rows = connection.execute(select(columns.trace_id, columns.span_id, columns.events, columns.name, columns.seq).where(fits))
+    rows = connection.execute(select(columns.trace_id, columns.span_id, columns.events, columns.seq).where(fits))
     for row in rows:
         owner = picture.owners.get((row.trace_id, row.span_id))
         if owner is None or (query.node is not None and owner != query.node):
             continue
-        for place, event in enumerate(from_json(row.events)):
-            entry = _event_entry(row, place, event, owner)
+        for entry in lines_of_events(row.span_id, row.events, owner, row.seq):
             if entry.severity_number >= query.min_severity:
                 yield entry
-
-
-def _event_entry(row: Row[*tuple[Any, ...]], place: int, event: list[Any], node: str) -> LogEntry:
-    time_ns, name, attributes, _ = event
-    failed = name == c.EXCEPTION_EVENT
-    message = describe_exception(attributes) if failed else str(attributes.get("message") or attributes.get("log.message") or name)
-    return LogEntry(
-        id=f"event-{row.span_id.hex()}-{place}",
-        time_ns=time_ns,
-        severity_number=SEVERITY_ERROR if failed else SEVERITY_INFO,
-        severity_text="ERROR" if failed else "INFO",
-        message=message,
-        event=name,
-        node=node,
-        payload=_unnamed(attributes) or None,
-        version=row.seq,
-    )
-
-
-def _unnamed(attributes: Attributes) -> dict[str, Any]:
-    """Return what an attribute map says beyond naming the run and task, which the page says already."""
-    return {key: value for key, value in attributes.items() if not key.startswith(("cicd.pipeline.", "flowspan."))}

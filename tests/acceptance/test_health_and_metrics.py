@@ -67,7 +67,7 @@ def test_requests_are_counted_by_the_pattern_of_their_path(server: Server) -> No
     assert 1 == server.metric("http_request_seconds_count", route="/v1/traces")
 
 
-# R150
+# R150 R188
 def test_open_sockets_are_counted(server: Server) -> None:
     server.send({"event": "flow_started", "run_id": "r1"})
 

@@ -182,9 +182,12 @@ def test_without_keys_everything_is_open(server: Server) -> None:
 def test_a_socket_takes_the_key_in_its_address_in_a_header_or_as_a_cookie(locked: Server) -> None:
     cookie = f"{COOKIE_NAME}={Keys(('first-key',)).cookie('first-key')}"
 
-    with follow(locked, "?api_key=second-key") as by_address, follow(locked, Authorization="Bearer first-key") as by_header:
-        with follow(locked, Cookie=cookie) as by_cookie:
-            told = [one.recv(timeout=10) for one in (by_address, by_header, by_cookie)]
+    with (
+        follow(locked, "?api_key=second-key") as by_address,
+        follow(locked, Authorization="Bearer first-key") as by_header,
+        follow(locked, Cookie=cookie) as by_cookie,
+    ):
+        told = [one.recv(timeout=10) for one in (by_address, by_header, by_cookie)]
 
     assert all('"kind": "flow"' in str(message) for message in told)
 

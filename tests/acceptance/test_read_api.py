@@ -196,16 +196,20 @@ def test_twins_of_a_run_id_are_told_apart_and_the_newest_is_the_default(server: 
 def test_pages_of_runs_are_newest_first_and_miss_nothing_while_runs_come_in(server: Server) -> None:
     server.send(*({"event": "flow_started", "run_id": f"r{number:02}", "flow": "f", "ts": at(number)} for number in range(25)))
     eventually(lambda: len(server.json("/api/v1/runs?limit=100")["items"]) == 25)
-    seen, cursor = [], ""
+    page = server.json("/api/v1/runs?limit=10")
+    seen = [run["run_id"] for run in page["items"]]
 
-    while cursor is not None:
-        page = server.json(f"/api/v1/runs?limit=10&cursor={quote(cursor)}" if cursor else "/api/v1/runs?limit=10")
+    server.send({"event": "flow_started", "run_id": "late", "flow": "f", "ts": at(1000)})
+    eventually(lambda: newest(server) == "late")
+    while page["next_cursor"] is not None:
+        page = server.json(f"/api/v1/runs?limit=10&cursor={quote(page['next_cursor'])}")
         seen += [run["run_id"] for run in page["items"]]
-        cursor = page["next_cursor"]
-        server.send({"event": "flow_started", "run_id": f"late {len(seen)}", "flow": "f", "ts": at(1000 + len(seen))})
-        eventually(lambda: server.json("/api/v1/runs?limit=1")["items"][0]["run_id"] == f"late {len(seen)}")
 
     assert [f"r{number:02}" for number in reversed(range(25))] == seen
+
+
+def newest(server: Server) -> Any:
+    return server.json("/api/v1/runs?limit=1")["items"][0]["run_id"]
 
 
 # R121

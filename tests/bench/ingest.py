@@ -15,7 +15,7 @@ from collector.model import SpanRow
 from collector.otlp import Encoding, decode_traces
 from collector.settings import Settings
 from storage_plugins.sqlite import statements
-from storage_plugins.sqlite.storage import SqliteStorage
+from storage_plugins.sqlite.storage import BUSY_MS, SqliteStorage
 from tests.bench.process import cpu_s
 from tests.bench.requests import Request, large_request
 from tests.bench.senders import is_acknowledged, post
@@ -105,7 +105,7 @@ def _insert(folder: Path, bodies: Sequence[Request]) -> float:
     folder.mkdir()
     storage = SqliteStorage(f"sqlite:///{folder / 'flowspan.db'}", Settings().fold_every_ms)
     storage.open()
-    with closing(storage._connect("FULL")) as connection:
+    with closing(storage._connect("FULL", BUSY_MS)) as connection:
         began = time.perf_counter()
         for first in range(0, len(rows), ROWS_A_TRANSACTION):
             connection.execute("BEGIN IMMEDIATE")

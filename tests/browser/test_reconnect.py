@@ -12,7 +12,7 @@ from playwright.sync_api import Page, expect
 
 from collector.storage import LARGEST_PAGE
 from tests import servers
-from tests.browser.chromium import LOST_SOCKET, Watch, open_live, task_row
+from tests.browser.chromium import LIVE_MS, LOST_SOCKET, Watch, open_live, task_row
 from tests.builders import event
 from tests.in_process import Server, eventually, running
 
@@ -107,6 +107,21 @@ def test_a_hidden_page_holds_no_connection_and_catches_up_when_it_is_seen_again(
 
     expect(task_row(page, "load:1")).to_contain_text("SUCCEEDED")
     assert is_same(page)
+
+
+# R089
+def test_a_page_that_was_hidden_while_its_run_went_stale_says_so(page: Page) -> None:
+    page.add_init_script(HIDING)
+    with running(stale_after_s=1) as server:
+        server.send(*BEGUN)
+        open_live(page, f"{server.url}/runs/r1")
+        page.evaluate("hide(true)")
+
+        eventually(lambda: server.json("/api/v1/runs/r1")["hint"] is not None)
+        page.evaluate("hide(false)")
+
+        expect(page.locator("#summary .chip.hint")).to_have_text("STALE", timeout=LIVE_MS)
+        page.close()
 
 
 def test_a_page_that_is_left_closes_its_connection_and_opens_it_again_on_the_way_back(server: Server, page: Page) -> None:

@@ -23,7 +23,10 @@ TAKEN = ARTIFACTS / "run.png"
 LARGEST_BYTES = 150_000
 SIZE = {"width": 1200, "height": 870}
 # Fast for a test, slow enough that the second try of the load is seen.
-PACE = "0.4"
+PACE = "0.5"
+SECOND_TRY_GOES_ON = "copied 32,000 rows"
+# Asked at every frame: expect() looks once a second, and the moment would be over.
+HAS_LINE = "(text) => document.getElementById('lines').textContent.includes(text)"
 END_S = 60.0
 
 
@@ -37,7 +40,7 @@ def demo(url: str) -> Iterator[str]:
         assert 0 == process.wait(END_S)
 
 
-# R001 R101 R102 R111
+# R101 R102 R111
 def test_the_demo_is_seen_moving_from_its_first_tasks_to_its_end(tmp_path: Path, open_page: OpenPage) -> None:
     page = open_page(viewport=SIZE)
     state = page.locator("#summary .state .chip")
@@ -45,7 +48,7 @@ def test_the_demo_is_seen_moving_from_its_first_tasks_to_its_end(tmp_path: Path,
         open_live(page, address)
 
         expect(task_row(page, "load_warehouse").locator("summary")).to_have_text("2 attempts")
-        expect(task_row(page, "score_model")).to_contain_text("FAILED")
+        page.wait_for_function(HAS_LINE, arg=SECOND_TRY_GOES_ON)
         expect(state).to_have_text("RUNNING")
         page.screenshot(path=TAKEN)
 

@@ -64,7 +64,7 @@ def test_a_refused_request_shows_up_with_its_reason(server: Server, page: Page) 
     expect(row).to_contain_text("OTLP goes to /v1/traces")
 
 
-# R097 R099
+# R099
 def test_with_the_first_run_the_page_goes_on_by_itself(server: Server, page: Page) -> None:
     open_welcome(page, server)
 

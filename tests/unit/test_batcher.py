@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import threading
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 from typing import TypeVar
 
 import pytest
@@ -14,51 +13,13 @@ from collector.batcher import Batcher
 from collector.doors import Decoded, Verdict
 from collector.errors import FlowspanError, Full, Rejected, TooLarge, Unavailable
 from collector.metrics import Metrics
-from collector.model import Batch
 from collector.rows import RowMaker
 from collector.settings import Settings
 from otel_bridge.lifecycle import facts_of
-from tests.builders import RECEIVED_NS, Store, event, moment
+from tests.builders import RECEIVED_NS, event, moment
+from tests.strict_store import PATIENCE_S, StrictStore
 
 Result = TypeVar("Result")
-PATIENCE_S = 10.0
-
-
-@dataclass
-class StrictStore:
-    """A third-party store: keeps what it is given, refuses batches with a name it hates, and does what it is told."""
-
-    hated: str = ""
-    down: bool = False
-    bug: bool = False
-    writes: list[int] = field(default_factory=list)
-    kept: Store = field(default_factory=Store)
-    gate: threading.Event = field(default_factory=threading.Event)
-    entered: threading.Event = field(default_factory=threading.Event)
-
-    def __post_init__(self) -> None:
-        self.gate.set()
-
-    def write(self, batch: Batch) -> None:
-        """See Writer."""
-        self.entered.set()
-        self.gate.wait(PATIENCE_S)
-        if self.down:
-            raise Unavailable("down")
-        if self.bug:
-            raise KeyError("a bug of the plugin")
-        if self.hated and any(self.hated in row.name for row in batch.moments):
-            raise Rejected(f"I hate {self.hated}")
-        self.writes.append(len(batch))
-        self.kept.write(batch)
-
-    def fold(self, now_ns: int) -> float | None:
-        """See Writer."""
-        return None
-
-    def names(self) -> set[str]:
-        """Return the names of what was kept."""
-        return {row.name for row in self.kept.moments.values()}
 
 
 @dataclass
@@ -163,7 +124,7 @@ def test_a_body_that_cannot_be_read_costs_nobody_else() -> None:
     def unreadable() -> Decoded:
         raise Rejected("no protobuf")
 
-    async def act(bench: Bench) -> list[Verdict | BaseException]:
+    async def act(bench: Bench) -> Sequence[Verdict | BaseException]:
         store.gate.clear()
         first = asyncio.create_task(bench.send("first"))
         await bench.entered()
@@ -191,7 +152,7 @@ def test_a_fault_of_ours_in_decoding_is_unavailable_not_lost() -> None:
 def test_of_a_refused_group_only_the_bad_record_is_refused() -> None:
     store = StrictStore(hated="bad")
 
-    async def act(bench: Bench) -> list[Verdict]:
+    async def act(bench: Bench) -> Sequence[Verdict]:
         store.gate.clear()
         first = asyncio.create_task(bench.send("first"))
         await bench.entered()
@@ -276,7 +237,7 @@ def test_room_is_given_back_whatever_became_of_a_request() -> None:
     async def act(bench: Bench) -> float:
         for _ in range(5):
             await bench.outcome("a")
-        return bench.metrics.queue_bytes._value.get()
+        return float(bench.metrics.queue_bytes._value.get())
 
     assert 0 == at_work(store, act)
 

@@ -30,7 +30,6 @@ UNDOCUMENTED = {
     "/static",
     "/v1/{rest:path}",  # says which address is right
     "/v1development/{rest:path}",
-
     "/docs/oauth2-redirect",
     "/openapi.json",
     "/redoc",

@@ -53,7 +53,9 @@ def test_a_body_cut_anywhere_is_refused() -> None:
             inflate(body[:length], LIMIT)
 
 
-@pytest.mark.parametrize("body", [b"x", b"\x1f\x8b", zlib.compress(b"text"), gzip.compress(b"text") + b"more", b"\x1f\x8b\x08" + bytes(30)])
+@pytest.mark.parametrize(
+    "body", [b"x", b"\x1f\x8b", zlib.compress(b"text"), gzip.compress(b"text", mtime=0) + b"more", b"\x1f\x8b\x08" + bytes(30)]
+)
 def test_what_is_no_gzip_is_refused(body: bytes) -> None:
     with pytest.raises(Rejected):
         inflate(body, LIMIT)

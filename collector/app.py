@@ -19,7 +19,7 @@ from starlette.middleware.cors import CORSMiddleware
 from collector import plugins
 from collector.access import Access
 from collector.batcher import Batcher
-from collector.credentials import Keys, RefuseUnauthorized, RequireKey
+from collector.credentials import Keys, OwnHost, RefuseUnauthorized, RequireKey
 from collector.doors import Collector, Door
 from collector.errors import Unavailable
 from collector.folder import Folder
@@ -140,6 +140,8 @@ def _wrap(app: FastAPI, settings: Settings, metrics: Metrics, keys: Keys, receip
             allow_headers=["*"],
             allow_credentials=True,
         )
+    if not keys.required and not settings.insecure:
+        app.add_middleware(OwnHost)
     app.add_middleware(SecurityHeaders)
     app.add_middleware(Access, metrics=metrics, receipts=receipts, retry_after_s=settings.retry_after_s)
 

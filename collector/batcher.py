@@ -14,12 +14,12 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from collector.doors import Decode, Decoded, Refusal, Verdict
 from collector.errors import FlowspanError, Full, Rejected, TooLarge, Unavailable
 from collector.metrics import Metrics
 from collector.model import Batch
 from collector.settings import Settings
 from collector.storage import Writer
+from collector.verdict import Decode, Decoded, Refusal, Verdict
 
 log = logging.getLogger(__name__)
 

@@ -16,12 +16,15 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from collector.errors import Unauthorized
+from collector.settings import is_loopback
 
 COOKIE_NAME = "flowspan_session"
 
 # What anybody may see: whether we live, how to log in, and what the login page is made of.
 OPEN_PATHS = frozenset({"/healthz", "/health/live", "/health/ready", "/login"})
 OPEN_PREFIX = "/static/"
+
+FOREIGN_NAME = "without a key this server answers to localhost and 127.0.0.1 only: set SERVER_API_KEY to use it by another name"
 
 
 class Keys:
@@ -60,6 +63,33 @@ def _cookie_of(key: str) -> str:
 
 def _any_equal(one: bytes, others: list[bytes]) -> bool:
     return any([hmac.compare_digest(one, other) for other in others])  # noqa: C419  # a generator would stop at the first
+
+
+class OwnHost:
+    """ASGI middleware for a server without a key: answers only to names of this machine.
+
+    A page elsewhere can make its own name resolve to 127.0.0.1 (DNS rebinding), and would then read us as its own origin.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        """Wrap app."""
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass on what was meant for this machine."""
+        if scope["type"] not in ("http", "websocket") or is_loopback(_host_name(Headers(scope=scope).get("host", ""))):
+            await self._app(scope, receive, send)
+        elif scope["type"] == "websocket":
+            await receive()
+            await send({"type": "websocket.close", "code": 4421, "reason": FOREIGN_NAME})
+        else:
+            body = json.dumps({"detail": FOREIGN_NAME}).encode()
+            await _answer(send, 421, [(b"content-type", b"application/json")], body)
+
+
+def _host_name(host: str) -> str:
+    name = host.partition("]")[0].lstrip("[") if host.startswith("[") else host.partition(":")[0]
+    return "localhost" if name.endswith(".localhost") or not name else name
 
 
 class RequireKey:

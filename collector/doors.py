@@ -1,4 +1,4 @@
-"""What a door is given and what it gives: the Collector it is made for, its routes, and what becomes of what it takes in.
+"""What a door is given and what it gives: the Collector it is made for, its routes and its background tasks.
 
 A door is a way for facts to come in (OTLP, flow events) or to be looked at (the viewer). Plugins make doors with the hook make_doors.
 """
@@ -6,12 +6,10 @@ A door is a way for facts to come in (OTLP, flow events) or to be looked at (the
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NamedTuple
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from starlette.routing import BaseRoute
-
-from collector.model import Batch
 
 if TYPE_CHECKING:
     import pluggy
@@ -48,33 +46,3 @@ class Door:
     name: str
     routes: Sequence[BaseRoute] = ()
     background: Sequence[Callable[[], Coroutine[Any, Any, None]]] = ()
-
-
-class Refusal(NamedTuple):
-    """A record that was left out, by its place in the request, and why."""
-
-    place: int
-    reason: str
-
-
-@dataclass(slots=True)
-class Decoded:
-    """What a request's body turned out to be. warning: something the sender should know though nothing was refused."""
-
-    batch: Batch
-    received: int
-    refused: list[Refusal] = field(default_factory=list)
-    warning: str = ""
-
-
-@dataclass(slots=True)
-class Verdict:
-    """What became of a request after its commit."""
-
-    accepted: int
-    refused: list[Refusal]
-    warning: str = ""
-
-
-# Turns a body into rows, in the writer's thread. Raises Rejected if the body as a whole cannot be read.
-Decode = Callable[[], Decoded]

@@ -33,10 +33,11 @@ def load_plugins(metrics: Metrics) -> pluggy.PluginManager:
     for entry in sorted(entry_points(group=GROUP), key=lambda entry: entry.name):
         try:
             manager.register(entry.load(), name=entry.name)
+            manager.check_pending()  # a misspelt hook would never be called, and nobody would know
         except Exception:
             metrics.plugin_failures.labels(entry.name).inc()
             log.exception("plugin %s cannot be loaded and is left out", entry.name)
-            if manager.has_plugin(entry.name):  # one of its hooks has wrong arguments: those before it are registered
+            if manager.has_plugin(entry.name):  # one of its hooks is wrong: the others are registered
                 manager.unregister(name=entry.name)
         else:
             log.info("plugin %s loaded from %s", entry.name, entry.value)

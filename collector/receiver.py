@@ -19,11 +19,12 @@ from collector import otlp
 from collector.access import Outcome, note_outcome
 from collector.batcher import Reservation
 from collector.credentials import is_unauthorized
-from collector.doors import Collector, Decoded, Door, Refusal, Verdict
+from collector.doors import Collector, Door
 from collector.errors import FlowspanError, Full, Rejected, TooLarge, TooSlow, Unauthorized, Unavailable
 from collector.hookspecs import hookimpl
 from collector.intake import UnknownEncoding, drain, read_body
 from collector.otlp import Encoding, Signal
+from collector.verdict import Decoded, Refusal, Verdict
 
 PROTOBUF, JSON = "application/x-protobuf", "application/json"
 

@@ -105,7 +105,7 @@ class RunView:
 
 @dataclass(slots=True)
 class RunSummary:
-    """A run as the lists show it: the cached fold. run.trace_ids is empty here."""
+    """A run as the lists show it: the cached fold."""
 
     run: Run
     version: int

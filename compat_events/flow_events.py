@@ -17,11 +17,12 @@ from starlette.routing import Route
 
 from collector.access import Outcome, note_outcome
 from collector.credentials import is_unauthorized
-from collector.doors import Collector, Decoded, Door, Refusal, Verdict
+from collector.doors import Collector, Door
 from collector.errors import FlowspanError, Full, Rejected, TooLarge, TooSlow, Unauthorized, Unavailable
 from collector.hookspecs import hookimpl
 from collector.intake import UnknownEncoding, drain, read_body
 from collector.rows import RowMaker
+from collector.verdict import Decoded, Refusal, Verdict
 from otel_bridge.flow_event import BadEvent
 from otel_bridge.lifecycle import facts_of
 

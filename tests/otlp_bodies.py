@@ -16,10 +16,10 @@ from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans, Span, Status
 
 from collector.dialects import Dialect, pipeline, plain
-from collector.doors import Decoded
 from collector.model import Batch
 from collector.otlp import Encoding, decode_logs, decode_traces
 from collector.storage import TraceFacts
+from collector.verdict import Decoded
 
 SECOND_NS = 10**9
 START_NS = 1_790_000_000 * SECOND_NS + 1

@@ -12,8 +12,8 @@ from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsSer
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceResponse
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
 
-from collector.doors import Verdict
 from collector.otlp.parse import Encoding
+from collector.verdict import Verdict
 from otel_bridge.facts import harmless
 
 # An answer may have 4 MiB; nobody reads more than this.

@@ -13,11 +13,11 @@ from opentelemetry.proto.metrics.v1.metrics_pb2 import Metric
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from collector.dialects import Dialect, interpret
-from collector.doors import Decoded, Refusal
 from collector.otlp.log_records import LogReader
 from collector.otlp.parse import Encoding, parse
 from collector.otlp.spans import BadRecord, read_resource, read_scope, read_span
 from collector.rows import RowMaker
+from collector.verdict import Decoded, Refusal
 from otel_bridge.facts import Fact, ProcessBeat, Resource, Scope, harmless
 
 Record = TypeVar("Record", Span, LogRecord)

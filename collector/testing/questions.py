@@ -110,7 +110,7 @@ def writing_at_once(storage: Storage, several: Sequence[Sequence[Batch]]) -> Ite
 
 
 def shown_in_lists(run: Run) -> Run:
-    """Return a run as far as a list shows it: its traces and the flow's own words are left out."""
+    """Return a run as far as a list shows it: the flow's own words are left out."""
     return Run(
         run_key=run.run_key,
         source=run.source,
@@ -122,6 +122,7 @@ def shown_in_lists(run: Run) -> Run:
         flow_name=run.flow_name,
         started_ns=run.started_ns,
         finished_ns=run.finished_ns,
+        trace_ids=list(run.trace_ids),
         params=run.params,
         metadata=run.metadata,
         tags=list(run.tags),

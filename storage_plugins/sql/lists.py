@@ -112,11 +112,12 @@ def _summaries(connection: Connection, project: int, rows: Sequence[Row[Any]]) -
     keys = {row.flow_key for row in rows} - {""}
     ids = connection.execute(select(Flow.flow_key, Flow.id).where(Flow.project == project, Flow.flow_key.in_(keys)))
     flow_ids = {row.flow_key: row.id for row in ids}
+    traces = _traces_of(connection, project, [row.run_key for row in rows])
     processes = {row.run_key: from_json(row.processes) for row in rows}
     beats = beating_until(connection, project, {name for names in processes.values() for name in names})
     return [
         RunSummary(
-            run=_run_of(row, processes[row.run_key]),
+            run=_run_of(row, traces[row.run_key], processes[row.run_key]),
             version=row.version,
             heard=Heard(row.heard_ns, {name: beats[name] for name in processes[row.run_key] if name in beats}),
             flow_id=flow_ids.get(row.flow_key, ""),
@@ -125,7 +126,15 @@ def _summaries(connection: Connection, project: int, rows: Sequence[Row[Any]]) -
     ]
 
 
-def _run_of(row: Row[Any], processes: Sequence[str]) -> Run:
+def _traces_of(connection: Connection, project: int, run_keys: Sequence[bytes]) -> dict[bytes, list[bytes]]:
+    found: dict[bytes, list[bytes]] = defaultdict(list)
+    query = select(RunTrace.run_key, RunTrace.trace_id).where(RunTrace.project == project, RunTrace.run_key.in_(run_keys))
+    for run_key, trace_id in connection.execute(query.distinct().order_by(RunTrace.trace_id)):
+        found[run_key].append(trace_id)
+    return found
+
+
+def _run_of(row: Row[Any], trace_ids: Sequence[bytes], processes: Sequence[str]) -> Run:
     return Run(
         run_key=row.run_key,
         source=row.source,
@@ -144,6 +153,7 @@ def _run_of(row: Row[Any], processes: Sequence[str]) -> Run:
         error=row.error,
         tasks_declared=row.tasks_declared,
         counts=from_json(row.counts),
+        trace_ids=trace_ids,
         first_day=row.first_day,
         last_day=row.last_day,
         recheck_ns=row.recheck_ns,

@@ -283,3 +283,24 @@ def test_what_must_be_mended_is_said_and_the_exit_code_is_2(environment: dict[st
     assert 2 == ended.returncode
     assert reason in ended.stderr
     assert ended.stderr.strip().splitlines()[-1].startswith("flowspan: ")
+
+
+# --- without a key -----------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("host", ["evil.example", "evil.example:8000", "127.0.0.1.evil.example", "[::ffff]"])
+def test_without_a_key_a_foreign_name_for_this_machine_is_not_answered(server: Server, host: str) -> None:
+    """DNS rebinding: a page elsewhere makes its own name mean 127.0.0.1."""
+    assert 421 == server.get("/api/v1/runs", Host=host).status_code
+
+
+@pytest.mark.parametrize("host", ["localhost:8000", "127.0.0.1", "[::1]:8000", "flowspan.localhost"])
+def test_without_a_key_this_machines_own_names_are_answered(server: Server, host: str) -> None:
+    assert 200 == server.get("/api/v1/runs", Host=host).status_code
+
+
+def test_with_a_key_a_server_has_whatever_name_it_is_given() -> None:
+    with running(server_api_keys=("k1",)) as server:
+        answer = server.get("/api/v1/runs", Host="flowspan.example", Authorization="Bearer k1")
+
+    assert 200 == answer.status_code

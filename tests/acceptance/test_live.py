@@ -22,7 +22,9 @@ Message = dict[str, Any]
 @asynccontextmanager
 async def watching(server: Server, run_id: str, query: str = "") -> AsyncIterator[ClientConnection]:
     """Open a run's socket. What is not asked for stays with the server, once the buffers between are full."""
-    async with connect(f"ws://127.0.0.1:{server.port}/ws/runs/{run_id}{query}", max_size=None, max_queue=1, proxy=None) as socket:
+    async with connect(
+        f"ws://127.0.0.1:{server.port}/ws/runs/{run_id}{query}", max_size=None, max_queue=1, close_timeout=1, proxy=None
+    ) as socket:
         yield socket
 
 

@@ -182,3 +182,20 @@ def test_the_built_in_parts_are_plugins_too(caplog: pytest.LogCaptureFixture) ->
 
     loaded = {line.getMessage().split()[1] for line in caplog.records if line.getMessage().startswith("plugin ")}
     assert {"dialects", "events", "otlp", "sqlite", "viewer"} <= loaded
+
+
+def test_a_plugin_with_a_misspelt_hook_is_left_out_and_said_so(
+    install: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    code = """
+@hookimpl
+def make_door(collector):
+    return []
+"""
+    write_plugin(install, monkeypatch, "misspelt", code)
+
+    with running() as server:
+        assert takes_data(server)
+        assert 1 == server.metric("plugin_failures_total", plugin="misspelt")
+
+    assert "plugin misspelt cannot be loaded" in caplog.text

@@ -10,11 +10,11 @@ from typing import TypeVar
 import pytest
 
 from collector.batcher import Batcher
-from collector.doors import Decoded, Verdict
 from collector.errors import FlowspanError, Full, Rejected, TooLarge, Unavailable
 from collector.metrics import Metrics
 from collector.rows import RowMaker
 from collector.settings import Settings
+from collector.verdict import Decoded, Verdict
 from otel_bridge.lifecycle import facts_of
 from tests.builders import RECEIVED_NS, event, moment
 from tests.strict_store import PATIENCE_S, StrictStore

@@ -10,8 +10,8 @@ from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord
 from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, Span
 
 from collector.attributes import from_json
-from collector.doors import Decoded, Refusal
 from collector.errors import Rejected
+from collector.verdict import Decoded, Refusal
 from otel_bridge.facts import RANK_STAMPED, RANK_TIMED
 from tests.otlp_bodies import (
     PARENT_ID,

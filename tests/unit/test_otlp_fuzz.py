@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue
 
-from collector.doors import Decoded, Verdict
 from collector.errors import Rejected
 from collector.otlp import Encoding, Signal, decode_logs, decode_metrics, decode_traces, encode_response, encode_trace
+from collector.verdict import Decoded, Verdict
 from tests.otlp_bodies import DIALECTS, RECEIVED_NS, a_span, any_value, as_json, as_read, full_logs, full_traces, pairs, span_request, traces
 
 quickly = settings(max_examples=100, deadline=None)

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from collector.attributes import from_json
-from collector.doors import Decoded, Refusal
 from collector.errors import Rejected
 from collector.otlp import Encoding, decode_traces
+from collector.verdict import Decoded, Refusal
 from tests.otlp_bodies import END_NS, PARENT_ID, SPAN_ID, START_NS, TRACE_ID, as_json, full_logs, full_traces, logs, traces
 
 SPAN = {

@@ -14,8 +14,8 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.sdk.trace.id_generator import IdGenerator
 from opentelemetry.trace import Link, NonRecordingSpan, SpanContext, SpanKind, StatusCode, TraceFlags, set_span_in_context
 
-from collector.doors import Decoded
 from collector.otlp import encode_trace
+from collector.verdict import Decoded
 from otel_bridge.facts import RANK_OTLP
 from otel_bridge.identity import run_key
 from tests.otlp_bodies import END_NS, SPAN_ID, START_NS, TRACE_ID, as_read, logs, traces

@@ -11,8 +11,8 @@ from google.protobuf.message import Message
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
-from collector.doors import Decoded
 from collector.model import LogRow, ResourceRow, ScopeRow, SpanRow
+from collector.verdict import Decoded
 from tests.otlp_bodies import full_logs, full_traces, logs, traces
 
 # Message.field -> the column that keeps it.

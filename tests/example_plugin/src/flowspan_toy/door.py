@@ -12,10 +12,11 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from collector.access import Outcome, note_outcome
-from collector.doors import Collector, Decoded, Refusal
+from collector.doors import Collector
 from collector.errors import Rejected, Unavailable
 from collector.intake import read_body
 from collector.rows import RowMaker
+from collector.verdict import Decoded, Refusal
 from otel_bridge import conventions as c
 from otel_bridge.facts import RANK_STAMPED, SpanEnd, SpanMoment, Work, harmless, short_key
 from otel_bridge.identity import run_key, run_span_id, task_span_id

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import replace
 
 from collector.fold import Facts, fold
 from collector.model import FoldMoment, FoldSpan
@@ -85,7 +84,7 @@ def sort_ns(run: Run) -> int:
 def _summary(tables: Tables, folded: Folded) -> RunSummary:
     run = folded.picture.run
     heard = heard_of(tables, run, run.processes)
-    return RunSummary(replace(run, trace_ids=()), folded.version, heard, flow_id(tables, run.flow_key))
+    return RunSummary(run, folded.version, heard, flow_id(tables, run.flow_key))
 
 
 # --- the catalogue ---------------------------------------------------------------------------------------------------------------------

@@ -19,7 +19,7 @@ from starlette.middleware.cors import CORSMiddleware
 from collector import plugins
 from collector.access import Access
 from collector.batcher import Batcher
-from collector.credentials import Keys, OwnHost, RefuseUnauthorized, RequireKey
+from collector.credentials import Keys, RefuseUnauthorized, RequireKey
 from collector.doors import Collector, Door
 from collector.errors import Unavailable
 from collector.folder import Folder
@@ -131,7 +131,7 @@ async def _keep_running(name: str, step: Callable[[], Coroutine[Any, Any, None]]
 def _wrap(app: FastAPI, settings: Settings, metrics: Metrics, keys: Keys, receipts: Receipts) -> None:
     """Put the middleware around the routes; the last added is the outermost, and sees every answer."""
     app.add_middleware(RefuseUnauthorized, own_format=OWN_FORMAT)
-    app.add_middleware(RequireKey, keys=keys, allowed_origins=settings.cors_allowed_origins)
+    app.add_middleware(RequireKey, keys=keys, allowed_origins=settings.cors_allowed_origins, any_name=settings.insecure)
     if settings.cors_allowed_origins:
         app.add_middleware(
             CORSMiddleware,
@@ -140,8 +140,6 @@ def _wrap(app: FastAPI, settings: Settings, metrics: Metrics, keys: Keys, receip
             allow_headers=["*"],
             allow_credentials=True,
         )
-    if not keys.required and not settings.insecure:
-        app.add_middleware(OwnHost)
     app.add_middleware(SecurityHeaders)
     app.add_middleware(Access, metrics=metrics, receipts=receipts, retry_after_s=settings.retry_after_s)
 

@@ -24,6 +24,7 @@ COOKIE_NAME = "flowspan_session"
 OPEN_PATHS = frozenset({"/healthz", "/health/live", "/health/ready", "/login"})
 OPEN_PREFIX = "/static/"
 
+UNAUTHORIZED = "flowspan.unauthorized"
 FOREIGN_NAME = "without a key this server answers to localhost and 127.0.0.1 only: set SERVER_API_KEY to use it by another name"
 
 
@@ -65,39 +66,17 @@ def _any_equal(one: bytes, others: list[bytes]) -> bool:
     return any([hmac.compare_digest(one, other) for other in others])  # noqa: C419  # a generator would stop at the first
 
 
-class OwnHost:
-    """ASGI middleware for a server without a key: answers only to names of this machine.
+class RequireKey:
+    """ASGI middleware: lets in who has a key, sends browsers to /login, refuses foreign pages' sockets.
 
-    A page elsewhere can make its own name resolve to 127.0.0.1 (DNS rebinding), and would then read us as its own origin.
+    Without a key only names of this machine are answered: a page elsewhere can make its own name resolve to 127.0.0.1 (DNS rebinding),
+    and would then read us as its own origin.
     """
 
-    def __init__(self, app: ASGIApp) -> None:
-        """Wrap app."""
+    def __init__(self, app: ASGIApp, keys: Keys, allowed_origins: tuple[str, ...], *, any_name: bool) -> None:
+        """allowed_origins: pages of these origins may open sockets, beside our own. any_name: something in front checks who comes in."""
         self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass on what was meant for this machine."""
-        if scope["type"] not in ("http", "websocket") or is_loopback(_host_name(Headers(scope=scope).get("host", ""))):
-            await self._app(scope, receive, send)
-        elif scope["type"] == "websocket":
-            await receive()
-            await send({"type": "websocket.close", "code": 4421, "reason": FOREIGN_NAME})
-        else:
-            body = json.dumps({"detail": FOREIGN_NAME}).encode()
-            await _answer(send, 421, [(b"content-type", b"application/json")], body)
-
-
-def _host_name(host: str) -> str:
-    name = host.partition("]")[0].lstrip("[") if host.startswith("[") else host.partition(":")[0]
-    return "localhost" if name.endswith(".localhost") or not name else name
-
-
-class RequireKey:
-    """ASGI middleware: lets in who has a key, sends browsers to /login, refuses foreign pages' sockets."""
-
-    def __init__(self, app: ASGIApp, keys: Keys, allowed_origins: tuple[str, ...]) -> None:
-        """allowed_origins: pages of these origins may open sockets, beside our own."""
-        self._app = app
+        self._any_name = any_name or keys.required
         self._keys = keys
         self._origins = allowed_origins
 
@@ -105,21 +84,27 @@ class RequireKey:
         """Pass the request on, or answer it."""
         if scope["type"] == "websocket":
             await self._guard_socket(scope, receive, send)
+        elif scope["type"] == "http" and not self._is_our_name(scope):
+            _mark_unauthorized(scope, FOREIGN_NAME)
+            await self._app(scope, receive, send)
         elif scope["type"] != "http" or self._is_open(scope) or self._has_key(scope):
             await self._app(scope, receive, send)
         elif _is_page(scope):
             target = quote(scope["raw_path"] + (b"?" + scope["query_string"] if scope["query_string"] else b""), safe="")
             await _answer(send, 303, [(b"location", f"/login?next={target}".encode())])
         else:
-            scope["extensions"] = {**(scope.get("extensions") or {}), "flowspan.unauthorized": {}}
+            _mark_unauthorized(scope, str(Unauthorized()))
             await self._app(scope, receive, send)
 
     async def _guard_socket(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if self._own_origin(scope) and (not self._keys.required or self._has_key(scope)):
+        if self._is_our_name(scope) and self._own_origin(scope) and (not self._keys.required or self._has_key(scope)):
             await self._app(scope, receive, send)
             return
         await receive()
         await send({"type": "websocket.close", "code": 4401, "reason": "a valid API key is needed"})
+
+    def _is_our_name(self, scope: Scope) -> bool:
+        return self._any_name or is_loopback(_host_name(Headers(scope=scope).get("host", "")))
 
     def _own_origin(self, scope: Scope) -> bool:
         """A browser names the page that opens a socket; other clients name none. Without this any page could read a local server."""
@@ -164,9 +149,19 @@ def _is_page(scope: Scope) -> bool:
     return scope["method"] == "GET" and "text/html" in Headers(scope=scope).get("accept", "")
 
 
-def is_unauthorized(scope: Scope) -> bool:
-    """Return whether the middleware found no key: the door then refuses in its caller's own format, before reading the body."""
-    return "flowspan.unauthorized" in (scope.get("extensions") or {})
+def _host_name(host: str) -> str:
+    name = host.partition("]")[0].lstrip("[") if host.startswith("[") else host.partition(":")[0]
+    return "localhost" if name.endswith(".localhost") or not name else name
+
+
+def _mark_unauthorized(scope: Scope, reason: str) -> None:
+    scope["extensions"] = {**(scope.get("extensions") or {}), UNAUTHORIZED: {"reason": reason}}
+
+
+def unauthorized_because(scope: Scope) -> str:
+    """Return why the middleware would not let this request in, empty if it did: its door refuses it in its own format, before the body."""
+    found: dict[str, str] = (scope.get("extensions") or {}).get(UNAUTHORIZED, {})
+    return found.get("reason", "")
 
 
 class RefuseUnauthorized:
@@ -179,11 +174,11 @@ class RefuseUnauthorized:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass on what may come in, or what its door refuses in its own words."""
-        if scope["type"] != "http" or not is_unauthorized(scope) or scope["path"].rstrip("/") in self._own_format:
+        if scope["type"] != "http" or not unauthorized_because(scope) or scope["path"].rstrip("/") in self._own_format:
             await self._app(scope, receive, send)
             return
         headers = [(b"content-type", b"application/json"), (b"www-authenticate", b"Bearer")]
-        await _answer(send, 401, headers, json.dumps({"detail": str(Unauthorized())}).encode())
+        await _answer(send, 401, headers, json.dumps({"detail": unauthorized_because(scope)}).encode())
 
 
 async def _answer(send: Send, status: int, headers: list[tuple[bytes, bytes]], body: bytes = b"") -> None:

@@ -71,7 +71,7 @@ class _Belonging:
         current: Seen | None = span
         run_key = None
         while current is not None and current.key not in path:  # else its parents go round in a circle
-            run_key = self._known.get(current.key) or current.work.run_key or None
+            run_key = self._known.get(current.key, current.work.run_key or None)  # NOBODY is an answer too
             path[current.key] = None
             if run_key is not None:
                 break

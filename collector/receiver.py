@@ -18,7 +18,7 @@ from starlette.routing import Route
 from collector import otlp
 from collector.access import Outcome, note_outcome
 from collector.batcher import Reservation
-from collector.credentials import is_unauthorized
+from collector.credentials import unauthorized_because
 from collector.doors import Collector, Door
 from collector.errors import FlowspanError, Full, Rejected, TooLarge, TooSlow, Unauthorized, Unavailable
 from collector.hookspecs import hookimpl
@@ -85,9 +85,9 @@ class Receiver:
         """Take one export request; answer after the commit."""
         encoding = Encoding.JSON
         try:
-            if is_unauthorized(request.scope):
+            if unauthorized_because(request.scope):
                 encoding = _encoding_or_json(request)
-                raise Unauthorized
+                raise Unauthorized(unauthorized_because(request.scope))
             if request.method != "POST":
                 raise WrongMethod
             encoding = encoding_of(request.headers.get("content-type", ""))
@@ -108,10 +108,10 @@ class Receiver:
             if signal is Signal.METRICS:
                 return _refuse_points(await asyncio.to_thread(otlp.decode_metrics, body, encoding))
             decode = otlp.decode_traces if signal is Signal.TRACES else otlp.decode_logs
-            dialects, days = self.collector.dialects, settings.retention_days
+            dialects, days, most = self.collector.dialects, settings.retention_days, settings.max_records
 
             def decode_body() -> Decoded:
-                return decode(body, encoding, dialects, received_ns, days)
+                return decode(body, encoding, dialects, received_ns, days, most)
 
             return await batcher.submit(signal, decode_body, len(body))
 

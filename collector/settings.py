@@ -48,7 +48,9 @@ class Settings(BaseSettings):
     queue_bytes: int = _env("FLOWSPAN_QUEUE_BYTES", 192 * MIB, ge=1024)
     body_timeout_s: float = _env("FLOWSPAN_BODY_TIMEOUT_S", 30.0, gt=0)
     # The OTLP exporters wait 10 s by default: past that nobody reads our answer.
-    commit_timeout_s: float = _env("FLOWSPAN_COMMIT_TIMEOUT_S", 30.0, gt=0)
+    commit_timeout_s: float = _env("FLOWSPAN_COMMIT_TIMEOUT_S", 9.0, gt=0)
+    # Rows are made at 20-50 thousand a second, one request after the other: more than this would keep the others waiting past their patience.
+    max_records: int = _env("FLOWSPAN_MAX_RECORDS", 100_000, ge=1)
     retry_after_s: int = _env("FLOWSPAN_RETRY_AFTER_S", 2, ge=1)
     fold_every_ms: int = _env("FLOWSPAN_FOLD_EVERY_MS", 250, ge=0)
     stale_after_s: float = _env("FLOWSPAN_STALE_AFTER_S", 3600.0, gt=0)

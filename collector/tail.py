@@ -26,6 +26,8 @@ LOOK_ANYWAY_S = 1.0
 # A large run's picture may take longer than GATHER_S: rest this many times what the last round took, so that half a core stays free.
 REST_FACTOR = 1.0
 MOST_LOGS = LARGEST_PAGE
+# A trace that joins a run brings lines from before it did: the newest are told (again); a line's id says which a watcher has.
+TOLD_AGAIN = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +75,7 @@ class Tail:
         self._metrics = metrics
         self._queue_size = queue_size
         self._watches: dict[bytes, _Watch] = {}
-        self._opening = asyncio.Lock()
+        self._behind: set[bytes] = set()
         self._hinted = asyncio.Event()
         self._cursor: str | None = None
 
@@ -91,26 +93,27 @@ class Tail:
             self._leave(run_key, subscription)
 
     async def _join(self, run_key: bytes) -> Subscription | None:
-        async with self._opening:
-            watch = self._watches.get(run_key) or await self._open_watch(run_key)
-            if watch is None:
-                return None
-            subscription = Subscription(watch.view, asyncio.Queue(self._queue_size))
-            watch.subscribers.add(subscription)
-            self._hinted.set()
-            return subscription
+        watch = self._watches.get(run_key) or await self._open_watch(run_key)
+        if watch is None:
+            return None
+        subscription = Subscription(watch.view, asyncio.Queue(self._queue_size))
+        watch.subscribers.add(subscription)
+        return subscription
 
     async def _open_watch(self, run_key: bytes) -> _Watch | None:
-        while True:
-            if self._cursor is None:
-                self._cursor = await self._reader.latest_cursor()
-            cursor = self._cursor
-            view = await self._reader.view_run(run_key)
-            if view is None:
-                return None
-            if self._cursor == cursor:  # else news went by while we read, and nobody told this watch
-                self._watches[run_key] = _Watch(view)
-                return self._watches[run_key]
+        """Read the run once. News that went by meanwhile were not told to this watch: then it is behind, and refreshed at the next look."""
+        if self._cursor is None:
+            self._cursor = await self._reader.latest_cursor()
+        cursor = self._cursor
+        view = await self._reader.view_run(run_key)
+        if view is None:
+            return None
+        watch = self._watches.setdefault(run_key, _Watch(view))
+        if self._cursor != cursor:
+            self._behind.add(run_key)
+            self._cursor = self._cursor or cursor
+        self._hinted.set()
+        return watch
 
     def _leave(self, run_key: bytes, subscription: Subscription | None) -> None:
         watch = self._watches.get(run_key)
@@ -132,6 +135,7 @@ class Tail:
             except Unavailable as error:
                 log.warning("news cannot be read just now, will look again: %s", error)
                 await asyncio.sleep(LOOK_ANYWAY_S)
+                self._hinted.set()
             await asyncio.sleep(GATHER_S + REST_FACTOR * (time.monotonic() - began))
 
     async def _wait(self) -> None:
@@ -153,20 +157,36 @@ class Tail:
             return
         self._cursor = changes.cursor
         traces = set(changes.trace_ids)
-        for run_key, watch in list(self._watches.items()):
+        for run_key, watch in self._watches.items():
             if run_key in changes.run_keys or not traces.isdisjoint(watch.view.picture.run.trace_ids):
-                await self._refresh(run_key, watch)
+                self._behind.add(run_key)
+        for run_key in list(self._behind):
+            await self._refresh_safely(run_key)
+            self._behind.discard(run_key)  # only now: a store that could not be read leaves it behind, for the next look
 
-    async def _refresh(self, run_key: bytes, watch: _Watch) -> None:
-        view = await self._reader.view_run(run_key)
-        if view is None or view.version <= watch.view.version:
+    async def _refresh_safely(self, run_key: bytes) -> None:
+        """One run that cannot be shown costs the watchers of the others nothing."""
+        try:
+            await self._refresh(run_key)
+        except Unavailable:
+            raise
+        except Exception:
+            self._metrics.plugin_failures.labels("reader").inc()
+            log.exception("run %s cannot be shown as it moves", run_key.hex())
+
+    async def _refresh(self, run_key: bytes) -> None:
+        watch = self._watches.get(run_key)
+        view = await self._reader.view_run(run_key) if watch is not None else None
+        if watch is None or view is None or view.version <= watch.view.version:
             return
         page = await self._reader.read_logs(run_key, LogQuery(since_version=watch.view.version, limit=MOST_LOGS))
         before = {task.node: task for task in watch.view.picture.tasks}
         changed = [task for task in view.picture.tasks if before.get(task.node) != task]
-        if page.next_cursor is not None or len(before.keys() - {task.node for task in view.picture.tasks}):
+        if page.next_cursor is not None or before.keys() - {task.node for task in view.picture.tasks}:
             self._resync(watch, view)  # more lines than one message holds, or rows that are no more: a page is the cheaper answer
             return
+        if set(view.picture.run.trace_ids) - set(watch.view.picture.run.trace_ids):
+            page = await self._reader.read_logs(run_key, LogQuery(newest=True, limit=TOLD_AGAIN))
         logs = [entry for entry in page.items if entry.version <= view.version]
         watch.view = view
         self._tell(watch, News(view, changed, logs))

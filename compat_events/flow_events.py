@@ -16,12 +16,13 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from collector.access import Outcome, note_outcome
-from collector.credentials import is_unauthorized
+from collector.credentials import unauthorized_because
 from collector.doors import Collector, Door
 from collector.errors import FlowspanError, Full, Rejected, TooLarge, TooSlow, Unauthorized, Unavailable
 from collector.hookspecs import hookimpl
 from collector.intake import UnknownEncoding, drain, read_body
 from collector.rows import RowMaker
+from collector.settings import Settings
 from collector.verdict import Decoded, Refusal, Verdict
 from otel_bridge.flow_event import BadEvent
 from otel_bridge.lifecycle import facts_of
@@ -33,10 +34,21 @@ MEDIA = frozenset({"application/json", "application/x-ndjson", "application/ndjs
 # Refusals listed in one answer; the rest is counted.
 MOST_LISTED = 1000
 
+
+class WrongMethod(Rejected):
+    """Flow events are sent with POST."""
+
+
+class UnknownMedia(Rejected):
+    """Flow events come as JSON: set 'Content-Type: application/json' (or application/x-ndjson)."""
+
+
 # What each error is on the wire: (HTTP status, the word in /metrics). The first that fits.
 STATUS: tuple[tuple[type[FlowspanError], int, str], ...] = (
     (Unauthorized, 401, "unauthorized"),
+    (WrongMethod, 405, "wrong_method"),
     (TooLarge, 413, "too_large"),
+    (UnknownMedia, 415, "unknown_media_type"),
     (UnknownEncoding, 415, "unknown_encoding"),
     (Rejected, 400, "unreadable"),
     (TooSlow, 408, "too_slow"),
@@ -45,15 +57,14 @@ STATUS: tuple[tuple[type[FlowspanError], int, str], ...] = (
 )
 
 
-class UnknownMedia(UnknownEncoding):
-    """Flow events come as JSON: set 'Content-Type: application/json' (or application/x-ndjson)."""
-
-
 @hookimpl
 def make_doors(collector: Collector) -> list[Door]:
     """Open the flow events door."""
     door = FlowEvents(collector)
-    return [Door("flow events", routes=[Route(path + slash, door.receive, methods=["POST"]) for path in PATHS for slash in ("", "/")])]
+    routes = [Route(path + slash, door.receive) for path in PATHS for slash in ("", "/")]
+    for route in routes:
+        route.methods = None  # every method comes in, so that a wrong one is refused in the shape of the others
+    return [Door("flow events", routes=routes)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +76,10 @@ class FlowEvents:
     async def receive(self, request: Request) -> Response:
         """Take one request's events; answer after the commit."""
         try:
-            if is_unauthorized(request.scope):
-                raise Unauthorized
+            if unauthorized_because(request.scope):
+                raise Unauthorized(unauthorized_because(request.scope))
+            if request.method != "POST":
+                raise WrongMethod
             verdict = await self._take(request)
         except FlowspanError as error:
             return self._refuse(error, request)
@@ -83,7 +96,7 @@ class FlowEvents:
             except (TooLarge, Full):
                 await drain(request, settings.max_body_bytes)
                 raise
-            return await batcher.submit(SIGNAL, lambda: decode_events(body, received_ns, settings.retention_days), len(body))
+            return await batcher.submit(SIGNAL, lambda: decode_events(body, received_ns, settings), len(body))
 
     def _accept(self, verdict: Verdict, request: Request) -> Response:
         reason = verdict.refused[0].reason if verdict.refused else ""
@@ -102,8 +115,7 @@ class FlowEvents:
         self.collector.metrics.refused.labels(SIGNAL, word).inc()
         note_outcome(request.scope, Outcome(0, str(error)))
         headers = {"Retry-After": str(self.collector.settings.retry_after_s)} if status in (429, 503) else {}
-        if status == 401:
-            headers["WWW-Authenticate"] = "Bearer"
+        headers |= {401: {"WWW-Authenticate": "Bearer"}, 405: {"Allow": "POST"}}.get(status, {})
         return JSONResponse({"ok": False, "accepted": 0, "rejected": [], "error": str(error)}, status, headers)
 
 
@@ -112,15 +124,18 @@ def _as_json(refusal: Refusal) -> dict[str, Any]:
     return {"index": refusal.place if refusal.place >= 0 else None, "error": refusal.reason}
 
 
-def decode_events(body: bytes, received_ns: int, retention_days: int) -> Decoded:
+def decode_events(body: bytes, received_ns: int, settings: Settings) -> Decoded:
     """Turn one request's body into rows.
 
-    An event that says nothing usable is refused by its place and costs the others nothing. Raises Rejected if the body is no JSON at all.
+    An event that says nothing usable is refused by its place and costs the others nothing.
+    Raises Rejected if the body is no JSON at all, TooLarge for more than settings.max_records events.
     """
-    maker = RowMaker(received_ns, retention_days=retention_days)
+    maker = RowMaker(received_ns, retention_days=settings.retention_days)
     decoded = Decoded(maker.batch, received=0)
     for place, event in enumerate(_events_in(body)):
         decoded.received += 1
+        if decoded.received > settings.max_records:
+            raise TooLarge(f"more than {settings.max_records} events in one request: send it in parts")
         try:
             if not isinstance(event, dict):
                 raise event if isinstance(event, BadEvent) else BadEvent("an event must be a JSON object")

@@ -119,7 +119,7 @@ def zipped(body: bytes | str) -> bytes:
 def unfinished(server: Server, media_type: str, beginning: bytes, *, length: int, path: str = "/v1/traces") -> socket.socket:
     """Send the head of a request and the beginning of its body. Closing the socket is going away."""
     sender = socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE_S)
-    head = f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Type: {media_type}\r\nContent-Length: {length}\r\n\r\n"
+    head = f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: {media_type}\r\nContent-Length: {length}\r\n\r\n"
     sender.sendall(head.encode() + beginning)
     return sender
 

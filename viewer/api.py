@@ -5,6 +5,7 @@ A run whose id ends in "/tasks" or "/logs" is told from those addresses by its "
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Annotated, Any, Literal
@@ -23,6 +24,7 @@ from otel_bridge.facts import harmless
 from viewer import schemas
 from viewer.addresses import LATEST_GENERATION, BadQuestion, Missing, find_run, make_ref, node_key, view_run
 from viewer.levels import min_severity
+from viewer.messages import FEW_ITEMS
 from viewer.present import Data, flow_data, hint_of, log_data, run_data, summary_of, view_tasks
 
 TRACE_ID_HEX_CHARS = 32
@@ -97,7 +99,7 @@ class Api:
         router.add_api_route("/api/v1/traces/{trace_id}", self.get_trace, response_class=JSONResponse)
         return router.routes
 
-    def _add(self, router: APIRouter, path: str, answer: Callable[..., Awaitable[Data]], model: type[schemas.Answer]) -> None:
+    def _add(self, router: APIRouter, path: str, answer: Callable[..., Awaitable[Data | Response]], model: type[schemas.Answer]) -> None:
         route_class = PartOfRunRoute if path.endswith(("/tasks", "/logs")) else None
         router.add_api_route(path, answer, response_model=model, route_class_override=route_class)
 
@@ -111,9 +113,13 @@ class Api:
         """Return one run."""
         return self._run(summary_of(await view_run(self._reader, run.ref)))
 
-    async def list_tasks(self, run: Addressed) -> Data:
+    async def list_tasks(self, run: Addressed) -> Data | Response:
         """List all task runs of a run, in order of start."""
-        return {"items": view_tasks(await view_run(self._reader, run.ref)), "next_cursor": None}
+        view = await view_run(self._reader, run.ref)
+        if len(view.picture.tasks) <= FEW_ITEMS:
+            return {"items": view_tasks(view), "next_cursor": None}
+        # A response of its own: FastAPI would check and write these rows on the event loop, where everybody waits for them.
+        return await asyncio.to_thread(lambda: JSONResponse({"items": view_tasks(view), "next_cursor": None}))
 
     async def list_logs(
         self, run: Addressed, level: str | None = None, task: str | None = None, limit: Limit = 200, cursor: Cursor = None
@@ -144,7 +150,9 @@ class Api:
         facts = await self._reader.read_trace(_trace_id(trace_id))
         if not (facts.spans or facts.moments or facts.logs):
             raise Missing("There is no such trace here.")
-        return JSONResponse(encode_trace(facts))
+        if len(facts.spans) + len(facts.moments) + len(facts.logs) <= FEW_ITEMS:
+            return JSONResponse(encode_trace(facts))
+        return await asyncio.to_thread(lambda: JSONResponse(encode_trace(facts)))
 
     def _latest(self, flow: FlowSummary) -> Data | None:
         return None if flow.latest is None else self._run(flow.latest)

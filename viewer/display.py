@@ -14,7 +14,7 @@ from collector.picture import FAILED, KIND_TRACE, PAUSED, RUNNING, STATES, TERMI
 from collector.receipts import Receipt
 from collector.storage import FlowSummary, LogEntry, RunSummary, RunView
 from viewer.addresses import flow_address, run_address
-from viewer.present import Data, browser_safe, level_of
+from viewer.present import Data, browser_safe, level_of, seen_state
 from viewer.texts import TEXT_CHARS, Moment, clip, clock, elapsed_text, json_text, moment
 from viewer.waterfall import Window, row_id
 
@@ -24,7 +24,7 @@ PLAIN_LINE = "task_log"
 
 @dataclass(frozen=True, slots=True)
 class RunLine:
-    """A run in a list and in the head of its page."""
+    """A run in a list and in the head of its page. seen: state and hint as one text, which the page says when it asks for news."""
 
     href: str
     api_href: str
@@ -36,6 +36,7 @@ class RunLine:
     state: str
     is_over: bool
     hint: Data | None
+    seen: str
     started: Moment
     duration: str
     tasks: str
@@ -55,7 +56,7 @@ class Head:
     culprit: str
     culprit_name: str
     tasks_missing: str
-    trace_hrefs: list[tuple[str, str]]
+    trace_hrefs: list[tuple[str, str, str]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +114,7 @@ def run_line(summary: RunSummary, hint: Data | None, now_ns: int) -> RunLine:
         state=run.status,
         is_over=run.status in TERMINAL,
         hint=hint,
+        seen=seen_state(run.status, hint),
         started=moment(run.started_ns or run.first_ns),
         duration=elapsed_text(run.started_ns, run.finished_ns, now_ns, is_open=run.status in (RUNNING, PAUSED)),
         tasks=_tasks_text(run),
@@ -135,7 +137,7 @@ def head_of(view: RunView, summary: RunSummary, hint: Data | None, window: Windo
         culprit=row_id(culprit.node) if culprit else "",
         culprit_name=clip(culprit.node) if culprit else "",
         tasks_missing=_missing_text(run),
-        trace_hrefs=[(trace_id.hex(), f"/api/v1/traces/{trace_id.hex()}") for trace_id in run.trace_ids],
+        trace_hrefs=[(trace_id.hex()[:8], trace_id.hex(), f"/api/v1/traces/{trace_id.hex()}") for trace_id in run.trace_ids],
     )
 
 

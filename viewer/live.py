@@ -1,6 +1,6 @@
 """A run as it moves: WS /ws/runs/{run_id} and SSE /sse/runs/{run_id}, both from collector.tail.
 
-?version=N: the version the watcher has; without it everything is sent once. ?html=1: the page's partials beside the data.
+?version=N: the version the watcher has; without it everything is sent once. ?seen: the state and hint it shows. ?html=1: the page's partials beside the data.
 A "resync" message means: more happened than is sent again, take a new page.
 """
 
@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import AsyncGenerator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from starlette.datastructures import QueryParams
 from starlette.requests import Request
@@ -20,6 +20,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from collector.doors import Collector
 from collector.errors import Unavailable
+from collector.picture import PAUSED, RUNNING
 from collector.storage import LARGEST_PAGE, LogQuery, Resync, RunView
 from collector.tail import Subscription
 from viewer.addresses import BadQuestion, Missing, find_run, read_ref
@@ -31,17 +32,21 @@ log = logging.getLogger(__name__)
 
 SNAPSHOT_LOGS = 200
 
+# A run is read again no more often than this, however soon it counts as stale.
+LEAST_LOOK_S = 1.0
+
 # Close codes of our own; 1013 is the registry's "try again later".
 CLOSE_MISSING, CLOSE_BAD_QUESTION, CLOSE_LATER = 4404, 4400, 1013
 
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """What a watcher asked for. version: what it has already, None = nothing."""
+    """What a watcher asked for. version: what it has already, None = nothing. seen: the `Scribe.state` it shows, empty if it does not say."""
 
     run_key: bytes
     version: int | None
     with_html: bool
+    seen: str = ""
 
 
 class Live:
@@ -50,8 +55,9 @@ class Live:
     def __init__(self, collector: Collector, viewer: TemplateViewer) -> None:
         self._collector = collector
         self._scribe = Scribe(viewer, collector.settings.stale_after_s)
-        # Silence alone makes a run stale: then no news come to tell of it.
-        self._look_again_s = min(KEEP_ALIVE_S, collector.settings.stale_after_s)
+        # Silence alone makes a run stale, or ends a trace: then no news come to tell of it.
+        self._look_again_s = max(min(KEEP_ALIVE_S, collector.settings.stale_after_s), LEAST_LOOK_S)
+        self._looks: dict[bytes, asyncio.Future[RunView | None]] = {}
 
     def routes(self) -> Sequence[BaseRoute]:
         """Return the routes."""
@@ -83,7 +89,9 @@ class Live:
     async def _read_wish(self, run_id: str, query: QueryParams, last_event_id: str = "") -> Wish:
         run_key = await find_run(self._collector.reader, read_ref(run_id, query))
         version = _version(last_event_id)
-        return Wish(run_key, _version(query.get("version", "")) if version is None else version, query.get("html") == "1")
+        if version is None:
+            version = _version(query.get("version", ""))
+        return Wish(run_key, version, query.get("html") == "1", query.get("seen", ""))
 
     async def _send_groups(self, socket: WebSocket, wish: Wish) -> None:
         async with contextlib.aclosing(self._groups(wish)) as groups:
@@ -107,8 +115,10 @@ class Live:
         try:
             async with self._collector.tail.subscribe(wish.run_key) as subscription:
                 if subscription is not None:
-                    yield await self._open(subscription.view, wish)
-                    async for group in self._follow(subscription, wish):
+                    opening = await self._open(subscription.view, wish)
+                    yield opening
+                    told = opening.state or wish.seen or subscription.view.picture.run.status
+                    async for group in self._follow(subscription, wish, told):
                         yield group
         except Resync:
             yield Group(0, [RESYNC])
@@ -126,24 +136,38 @@ class Live:
         if page.next_cursor is not None and not query.newest:
             raise Resync
         logs = [entry for entry in page.items if entry.version <= view.version]
-        # In a thread: 10,000 rows take most of a second, and everybody's news would wait for them.
-        return await asyncio.to_thread(self._scribe.write, view, view.picture.tasks, logs, with_html=wish.with_html)
+        return await self._scribe.write_apart(view, view.picture.tasks, logs, with_html=wish.with_html)
 
-    async def _follow(self, subscription: Subscription, wish: Wish) -> AsyncGenerator[Group, None]:
-        # Looks at the hint at once: a page that was hidden, or long on its way here, may have gone stale meanwhile.
-        view, told, wait_s = subscription.view, None, 0.0
+    async def _follow(self, subscription: Subscription, wish: Wish, told: str) -> AsyncGenerator[Group, None]:
+        """Yield the news, and what time alone changed. told: the `Scribe.state` the watcher knows."""
+        # Looks at once: a page that was hidden, or long on its way here, may have gone stale meanwhile.
+        view, wait_s = subscription.view, 0.0
         while True:
             news = await subscription.next(wait_s)
             if news is not None:
                 view = news.view
-                yield self._scribe.write_news(news, with_html=wish.with_html)
-            elif self._scribe.hint(view) != told:
-                view = await self._collector.reader.view_run(wish.run_key) or view
-                changed = self._scribe.hint(view) != told
-                yield self._scribe.write(view, [], [], with_html=wish.with_html) if changed else Group()
+                group = await self._scribe.write_news(news, with_html=wish.with_html)
             else:
-                yield Group()
-            told, wait_s = self._scribe.hint(view), self._look_again_s
+                if wait_s or self._scribe.hint(view) is not None:
+                    view = await self._look_again(view)
+                changed = self._scribe.state(view) != told
+                group = self._scribe.write(view, [], [], with_html=wish.with_html) if changed else Group()
+            yield group
+            told, wait_s = group.state or told, self._look_again_s
+
+    async def _look_again(self, view: RunView) -> RunView:
+        """Read an open run again, once an interval for all who watch it; what is over does not change by itself."""
+        run = view.picture.run
+        if run.status not in (RUNNING, PAUSED):
+            return view
+        if run.run_key not in self._looks:
+            self._looks[run.run_key] = asyncio.ensure_future(self._collector.reader.view_run(run.run_key))
+            asyncio.get_running_loop().call_later(self._look_again_s, self._looks.pop, run.run_key, None)
+        fresh = await asyncio.shield(self._looks[run.run_key])
+        if fresh is None or fresh.version < view.version:
+            return view
+        # Its news are still on their way: a watcher who is cut off before them must ask for them.
+        return replace(fresh, version=view.version)
 
 
 def _version(text: str) -> int | None:

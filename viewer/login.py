@@ -62,7 +62,7 @@ class Login:
         return answer
 
     def _form(self, target: str, status: int = 200, problem: str = "") -> Response:
-        return self._viewer.respond("login.html", {"next": target, "problem": problem}, status)
+        return self._viewer.respond("login.html", {"next": target, "problem": problem, "logged_in": False}, status)
 
 
 def local_path(path: str) -> str:

@@ -76,8 +76,10 @@ class Pages:
         context = {
             "runs": [self._line(summary) for summary in page.items],
             "kind": kind,
+            "has_runs": bool(page.items) or await self._reader.has_runs(),
             "kinds": [(word, "/runs?" + urlencode({**kept, "kind": word})) for word in KINDS],
             "flow": clip(flow),
+            "elsewhere": [] if page.items else await self._kinds_with_runs(kind, flow),
             "older_href": _with_cursor("/runs", kept, page.next_cursor),
             "newest_href": "/runs?" + urlencode(kept) if "cursor" in request.query_params else "",
         }
@@ -101,6 +103,12 @@ class Pages:
         if asked or page.items or cursor is not None:
             return kind, page
         return "trace", await self._reader.list_runs(RunQuery(KIND_TRACE, flow_key, RUNS_A_PAGE))
+
+    async def _kinds_with_runs(self, kind: str, flow: str) -> list[str]:
+        """Return which of the other kinds has runs, for a page that has none to show."""
+        others = [word for word in ("run", "trace") if kind not in (word, "all")]
+        pages = {word: await self._reader.list_runs(RunQuery(KINDS[word], harmless(flow) or None, 1)) for word in others}
+        return [word for word, page in pages.items() if page.items]
 
     def _picture(self, view: RunView) -> dict[str, object]:
         now_ns = time.time_ns()

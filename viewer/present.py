@@ -144,6 +144,11 @@ def hint_of(run: Run, heard: Heard, now_ns: int, stale_after_s: float) -> Data |
     return None
 
 
+def seen_state(status: str, hint: Data | None) -> str:
+    """Return a run's state and hint as one text: while it stays the same, a page that shows the run's version is right."""
+    return f"{status} {hint['kind']} {hint['since']}" if hint else status
+
+
 def level_of(entry: LogEntry) -> str:
     """Return a line's level: the sender's word, else the name of its severity number, else empty."""
     return entry.severity_text or name_severity(entry.severity_number)

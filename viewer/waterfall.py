@@ -6,12 +6,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 
-from collector.picture import FAILED, PAUSED, RUNNING, Attempt, TaskRun
+from collector.picture import FAILED, PAUSED, RUNNING, SUCCEEDED, Attempt, TaskRun
 from collector.storage import RunView
 from viewer.texts import TEXT_CHARS, Moment, clip, duration_text, elapsed_text, moment
 
 # Task runs a page shows: 500 rows make a page of 350 kB, and a browser lays it out at once.
 MOST_ROWS = 500
+
+# Before these nothing was tried: there is no attempt to count.
+BEGUN = frozenset({RUNNING, PAUSED, SUCCEEDED, FAILED})
 
 # Bars are drawn on a scale this long; one unit would be invisible.
 SCALE = 1000
@@ -104,7 +107,7 @@ def task_line(task: TaskRun, window: Window) -> TaskLine:
         offset=f"+{duration_text(task.started_ns - window.start_ns)}" if task.started_ns else "",
         duration=elapsed_text(task.started_ns, task.finished_ns, window.now_ns, is_open=is_open),
         is_open=is_open,
-        attempt=clip(str(task.attempt), 20),
+        attempt=clip(str(task.attempt), 20) if task.started_ns or task.attempts or task.status in BEGUN else "–",
         attempts=[_attempt_line(attempt, window.now_ns) for attempt in task.attempts] if len(task.attempts) > 1 else [],
         error=clip(task.error, TEXT_CHARS),
         bars=_bars(task, window),

@@ -13,6 +13,7 @@ from opentelemetry.proto.metrics.v1.metrics_pb2 import Metric
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from collector.dialects import Dialect, interpret
+from collector.errors import TooLarge
 from collector.otlp.log_records import LogReader
 from collector.otlp.parse import Encoding, parse
 from collector.otlp.spans import BadRecord, read_resource, read_scope, read_span
@@ -23,28 +24,46 @@ from otel_bridge.facts import Fact, ProcessBeat, Resource, Scope, harmless
 Record = TypeVar("Record", Span, LogRecord)
 
 MAX_KEY_CHARS = 64
+LARGEST_REQUEST = 100_000
 
 
-def decode_traces(body: bytes, encoding: Encoding, dialects: Sequence[Dialect], received_ns: int, retention_days: int) -> Decoded:
+def decode_traces(
+    body: bytes,
+    encoding: Encoding,
+    dialects: Sequence[Dialect],
+    received_ns: int,
+    retention_days: int,
+    max_records: int = LARGEST_REQUEST,
+) -> Decoded:
     """Turn one ExportTraceServiceRequest into rows.
 
     body: uncompressed, at most settings.max_body_bytes. dialects: by order. A span with an end becomes a SpanEnd, one without a beginning.
-    Raises Rejected if the body cannot be read: the sender must not resend it. A span that cannot be stored is counted in `refused`.
+    Raises Rejected if the body cannot be read: the sender must not resend it; TooLarge for more than max_records spans.
+    A span that cannot be stored is counted in `refused`.
     Source: opentelemetry-proto docs/specification.md, Partial Success.
     """
     parsed = parse(ExportTraceServiceRequest(), body, encoding)
+    _check_size(sum(len(group.spans) for envelope in parsed.message.resource_spans for group in envelope.scope_spans), max_records)
     rows = RowMaker(received_ns, retention_days=retention_days)
     decoded = _decode(_spans_of(parsed.message), read_span, parsed.refused, dialects, rows)
     decoded.warning = _nothing_found("spans", "resourceSpans", parsed.unknown_key) if not decoded.received else ""
     return decoded
 
 
-def decode_logs(body: bytes, encoding: Encoding, dialects: Sequence[Dialect], received_ns: int, retention_days: int) -> Decoded:
+def decode_logs(
+    body: bytes,
+    encoding: Encoding,
+    dialects: Sequence[Dialect],
+    received_ns: int,
+    retention_days: int,
+    max_records: int = LARGEST_REQUEST,
+) -> Decoded:
     """Turn one ExportLogsServiceRequest into rows: lifecycle records into moments and signs of life, the others into log lines.
 
     Arguments and errors as in `decode_traces`.
     """
     parsed = parse(ExportLogsServiceRequest(), body, encoding)
+    _check_size(sum(len(group.log_records) for envelope in parsed.message.resource_logs for group in envelope.scope_logs), max_records)
     rows = RowMaker(received_ns, retention_days=retention_days)
     decoded = _decode(_logs_of(parsed.message), LogReader(received_ns).read, parsed.refused, dialects, rows)
     decoded.warning = _nothing_found("log records", "resourceLogs", parsed.unknown_key) if not decoded.received else ""
@@ -55,6 +74,12 @@ def decode_metrics(body: bytes, encoding: Encoding) -> int:
     """Count the data points of one ExportMetricsServiceRequest; they are not stored. Raises Rejected if the body cannot be read."""
     request = parse(ExportMetricsServiceRequest(), body, encoding).message
     return sum(_points_of(metric) for envelope in request.resource_metrics for group in envelope.scope_metrics for metric in group.metrics)
+
+
+def _check_size(records: int, max_records: int) -> None:
+    """Before any row is made: one request is decoded at a time, and the others wait."""
+    if records > max_records:
+        raise TooLarge(f"{records} records in one request, this server takes {max_records}: send it in parts")
 
 
 def _spans_of(request: ExportTraceServiceRequest) -> Iterator[tuple[Span, Resource, Scope]]:

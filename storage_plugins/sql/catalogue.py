@@ -6,12 +6,12 @@ import time
 from typing import Any, NamedTuple
 from uuid import NAMESPACE_URL, uuid5
 
-from sqlalchemy import Connection, tuple_
+from sqlalchemy import Connection, delete, select, tuple_
 from sqlalchemy.dialects.sqlite import insert
 
 from collector.attributes import to_json
-from collector.picture import Run, RunPicture
-from storage_plugins.sql.tables import Flow, Task, table_of
+from collector.picture import KIND_RUN, Run, RunPicture
+from storage_plugins.sql.tables import Flow, RunEntry, Task, table_of
 
 # How long a row is taken for written: a row another program deleted is back after this.
 KNOWN_S = 300.0
@@ -56,6 +56,14 @@ class Catalogue:
                 "described_ns": run.started_ns or run.first_ns,
             }
             self._upsert(connection, Task, values, ["project", "flow_key", "task_key"], now_ns)
+
+    def drop_if_unused(self, connection: Connection, project: int, flow_key: str) -> None:
+        """Take a flow and its tasks away if no run has it any more."""
+        used = select(RunEntry.run_key).where(RunEntry.project == project, RunEntry.flow_key == flow_key, RunEntry.kind == KIND_RUN)
+        if connection.execute(used.limit(1)).first() is None:
+            connection.execute(delete(Flow).where(Flow.project == project, Flow.flow_key == flow_key))
+            connection.execute(delete(Task).where(Task.project == project, Task.flow_key == flow_key))
+            self.forget()
 
     def _upsert(self, connection: Connection, table: type[Flow] | type[Task], values: dict[str, Any], key: list[str], now_ns: int) -> None:
         row = (table, *(values[name] for name in key))

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, case, func, select
+from sqlalchemy import ColumnElement, Connection, Select, case, func, select
 
 from collector.fold import Facts
 from collector.lineage import Claim
@@ -33,14 +33,14 @@ _FOLD_MOMENT = _fold_columns(Moment, FoldMoment)
 
 def load_facts(connection: Connection, project: int, run_key: bytes) -> Facts | None:
     """Return all facts in the traces of a run; None if nothing names it."""
-    traces = _traces_of(connection, project, run_key)
-    if not traces:
-        return None
+    traces = traces_of(project, run_key)
     claims = connection.execute(
         select(RunTrace.trace_id, RunTrace.run_key, RunTrace.source, RunTrace.run_id, RunTrace.generation).where(
             RunTrace.project == project, RunTrace.trace_id.in_(traces)
         )
-    )
+    ).all()
+    if not claims:
+        return None
     spans = connection.execute(select(*_FOLD_SPAN).where(_among(Span, project, traces)))
     moments = connection.execute(select(*_FOLD_MOMENT).where(_among(Moment, project, traces)))
     facts = Facts(
@@ -56,7 +56,7 @@ def load_facts(connection: Connection, project: int, run_key: bytes) -> Facts | 
 
 def version_of(connection: Connection, project: int, run_key: bytes) -> tuple[int, Heard]:
     """Return the newest transaction that brought facts into the run's traces, and when that was. Pruned news are remembered by the fold."""
-    traces = _traces_of(connection, project, run_key)
+    traces = traces_of(project, run_key)
     seq, heard_ns = connection.execute(
         select(func.max(RunChange.seq), func.max(RunChange.heard_ns)).where(RunChange.project == project, RunChange.trace_id.in_(traces))
     ).one()
@@ -69,15 +69,9 @@ def version_of(connection: Connection, project: int, run_key: bytes) -> tuple[in
 
 def beating_until(connection: Connection, project: int, processes: Iterable[str]) -> dict[str, int]:
     """Return for each process by when it must be heard again; 0 for one that exited. One that never said its interval is left out."""
-    names = list(processes)
-    if not names:
-        return {}
     columns = Process.__table__.c
-    rows = connection.execute(
-        select(columns.process, columns.heard_ns, columns.interval_ms, columns.exited_ns).where(
-            columns.project == project, columns.process.in_(names)
-        )
-    )
+    told = select(columns.process, columns.heard_ns, columns.interval_ms, columns.exited_ns).where(columns.project == project)
+    rows = [row for some in _slices(sorted(processes)) for row in connection.execute(told.where(columns.process.in_(some)))]
     return {
         row.process: 0 if row.exited_ns >= row.heard_ns else row.heard_ns + BEATS_MISSED * row.interval_ms * 10**6
         for row in rows
@@ -103,23 +97,31 @@ def load_trace(connection: Connection, project: int, trace_id: bytes) -> TraceFa
     )
 
 
-def _traces_of(connection: Connection, project: int, run_key: bytes) -> Sequence[bytes]:
-    query = select(RunTrace.trace_id).where(RunTrace.project == project, RunTrace.run_key == run_key).distinct()
-    return connection.execute(query).scalars().all()
+def traces_of(project: int, run_key: bytes) -> Select[bytes]:
+    """Return the query for a run's traces. Asked inside the others: a run may have more traces than a statement takes parameters."""
+    return select(RunTrace.trace_id).where(RunTrace.project == project, RunTrace.run_key == run_key)
 
 
-def _among(table: type[Span] | type[Moment] | type[Log], project: int, traces: Sequence[bytes]) -> ColumnElement[bool]:
+def _among(table: type[Span] | type[Moment] | type[Log], project: int, traces: Select[bytes]) -> ColumnElement[bool]:
     columns = table.__table__.c
-    return (columns.project == project) & columns.trace_id.in_(traces[:MOST_PARAMETERS])
+    return (columns.project == project) & columns.trace_id.in_(traces)
 
 
 def _rows_of(connection: Connection, table: type[Span] | type[Moment] | type[Log], project: int, trace_id: bytes) -> Iterable[Any]:
-    return connection.execute(select(table.__table__).where(_among(table, project, [trace_id])))
+    columns = table.__table__.c
+    return connection.execute(select(table.__table__).where(columns.project == project, columns.trace_id == trace_id))
 
 
 def _catalogue(
     connection: Connection, table: type[ResourceEntry] | type[ScopeEntry], project: int, key: str, wanted: set[bytes]
 ) -> list[tuple[bytes, Any]]:
     columns = table.__table__.c
-    rows = connection.execute(select(table.__table__).where(columns.project == project, columns[key].in_(list(wanted))))
+    rows: list[Any] = []
+    for some in _slices(sorted(wanted)):
+        rows += connection.execute(select(table.__table__).where(columns.project == project, columns[key].in_(some)))
     return [(row._mapping[key], row) for row in rows]
+
+
+def _slices(values: Sequence[Any]) -> Iterator[Sequence[Any]]:
+    for first in range(0, len(values), MOST_PARAMETERS):
+        yield values[first : first + MOST_PARAMETERS]

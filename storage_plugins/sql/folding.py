@@ -6,21 +6,25 @@ costs a second fold and never a forgotten one.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
 
-from sqlalchemy import Connection, Delete, bindparam, delete, select
+from sqlalchemy import Connection, Delete, Select, bindparam, delete, func, select
 from sqlalchemy.dialects.sqlite import Insert, insert
 
 from collector.attributes import to_json
 from collector.fold import fold
 from collector.picture import KIND_RUN, RunPicture
 from collector.storage import Heard
+from otel_bridge.conventions import TRACE_SOURCE
 from storage_plugins.sql.catalogue import Catalogue
 from storage_plugins.sql.facts import load_facts, version_of
 from storage_plugins.sql.tables import RunDirty, RunEntry, RunTrace, table_of
+
+log = logging.getLogger(__name__)
 
 # Runs folded in one round: the marks of a burst of new runs are worked off in bites that do not hold the writer's lock for long.
 MOST_RUNS = 200
@@ -56,41 +60,79 @@ class Round:
 
 
 def pending_marks(connection: Connection, now_ns: int) -> list[Mark]:
-    """Return the oldest marks, and one for each run whose state time alone may have changed."""
-    rows = connection.execute(select(RunDirty.__table__).order_by(RunDirty.seq).limit(MOST_RUNS)).all()
+    """Return the marks of the runs that have waited longest, and one for each run whose state time alone may have changed."""
+    oldest = (
+        select(RunDirty.project, RunDirty.run_key)
+        .group_by(RunDirty.project, RunDirty.run_key)
+        .order_by(func.min(RunDirty.seq))
+        .limit(MOST_RUNS)
+        .subquery()
+    )
+    marked = select(RunDirty.__table__).join(oldest, (RunDirty.project == oldest.c.project) & (RunDirty.run_key == oldest.c.run_key))
     late = connection.execute(
         select(RunEntry.project, RunEntry.run_key).where(RunEntry.recheck_ns > 0, RunEntry.recheck_ns <= now_ns).limit(MOST_RUNS)
     )
-    marks = [Mark(row.project, row.run_key, row.trace_id, row.seq, _runs_of(connection, row)) for row in rows]
+    marks = [Mark(row.project, row.run_key, row.trace_id, row.seq, _runs_of(connection, row)) for row in connection.execute(marked).all()]
     return marks + [Mark(row.project, row.run_key, b"", 0, frozenset({row.run_key})) for row in late]
 
 
 def _runs_of(connection: Connection, mark: Any) -> frozenset[bytes]:
-    claims = select(RunTrace.run_key).where(RunTrace.project == mark.project, RunTrace.trace_id == mark.trace_id)
-    return frozenset(connection.execute(claims).scalars()) | {mark.run_key}
+    """A fact that names its run is news to that run alone, unless its trace has spans that name none: those may change hands."""
+    claims = connection.execute(
+        select(RunTrace.run_key, RunTrace.source).where(RunTrace.project == mark.project, RunTrace.trace_id == mark.trace_id)
+    ).all()
+    if all(claim.source != TRACE_SOURCE for claim in claims):
+        return frozenset({mark.run_key})
+    return frozenset(claim.run_key for claim in claims) | {mark.run_key}
 
 
 def fold_marks(connection: Connection, marks: Iterable[Mark], now_ns: int) -> Round:
-    """Fold the runs these marks are about from one snapshot."""
+    """Fold the runs these marks are about from one snapshot. A run that cannot be folded keeps its marks, and costs the others nothing."""
     done = Round(marks=list(marks))
+    failed: set[bytes] = set()
     for project, run_key in sorted({(mark.project, run_key) for mark in done.marks for run_key in mark.runs}):
         facts = load_facts(connection, project, run_key)
-        if facts is not None:
-            version, heard = version_of(connection, project, run_key)
+        if facts is None:
+            continue
+        version, heard = version_of(connection, project, run_key)
+        try:
             done.folded.append(Folded(project, fold(run_key, facts, now_ns), version, heard))
+        except Exception:
+            log.exception("run %s cannot be folded, by a fault of ours; its marks stay", run_key.hex())
+            failed.add(run_key)
+    done.marks = [mark for mark in done.marks if failed.isdisjoint(mark.runs)]
     return done
 
 
 def write_round(connection: Connection, done: Round, catalogue: Catalogue, now_ns: int) -> None:
     """Write the folded runs and their catalogue, and take away the marks that no newer facts have renewed."""
+    renamed = _flows_left(connection, done.folded)
     if done.folded:
         connection.execute(_upsert_runs(), [_run_values(one) for one in done.folded])
+    for project, flow_key in renamed:
+        catalogue.drop_if_unused(connection, project, flow_key)
     for one in done.folded:
         if one.picture.run.flow_key and one.picture.run.kind == KIND_RUN:
             catalogue.write(connection, one.project, one.picture, now_ns)
     if done.marks:
         keys = [{"project_": mark.project, "run_key_": mark.run_key, "trace_id_": mark.trace_id, "seq_": mark.seq} for mark in done.marks]
         connection.execute(_delete_marks(), keys)
+
+
+def _flows_left(connection: Connection, folded: Iterable[Folded]) -> list[tuple[int, str]]:
+    """List the flows that runs were cached under, and are no more: a task's event may name the flow before the run's own gives its key."""
+    left = []
+    for one in folded:
+        run = one.picture.run
+        was = connection.execute(_cached_flow(), {"project_": one.project, "run_key_": run.run_key}).scalar()
+        if was and was != run.flow_key:
+            left.append((one.project, was))
+    return left
+
+
+@cache
+def _cached_flow() -> Select[str]:
+    return select(RunEntry.flow_key).where(RunEntry.project == bindparam("project_"), RunEntry.run_key == bindparam("run_key_"))
 
 
 @cache

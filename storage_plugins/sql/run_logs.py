@@ -11,6 +11,7 @@ from collector.lines import line_of, lines_of_events, owner_of, without_twins
 from collector.model import LogRow
 from collector.picture import RunPicture
 from collector.storage import LARGEST_PAGE, LogEntry, LogQuery, Page
+from storage_plugins.sql.facts import traces_of
 from storage_plugins.sql.pages import Key, from_cursor, to_cursor
 from storage_plugins.sql.tables import Log, Span
 
@@ -70,7 +71,7 @@ def _records_left_out(
     columns = Log.__table__.c
     times = sorted({event.time_ns for event in events})
     for first in range(0, len(times), STEP):
-        fits = (columns.trace_id.in_(picture.run.trace_ids), columns.time_ns.in_(times[first : first + STEP]))
+        fits = (columns.trace_id.in_(traces_of(project, picture.run.run_key)), columns.time_ns.in_(times[first : first + STEP]))
         rows = connection.execute(select(Log.__table__).where(columns.project == project, *fits)).all()
         yield from _entries_of(rows, picture, query)
 
@@ -86,7 +87,7 @@ def _entries_of(rows: Iterable[Row[Any]], picture: RunPicture, query: LogQuery) 
 def _records_after(project: int, picture: RunPicture, query: LogQuery, last: tuple[Any, ...] | None) -> Select[Any]:
     columns = Log.__table__.c
     order = (columns.time_ns, columns.trace_id, columns.digest, columns.twin, columns.day)
-    fits = [columns.project == project, columns.trace_id.in_(picture.run.trace_ids), *_filters(query)]
+    fits = [columns.project == project, columns.trace_id.in_(traces_of(project, picture.run.run_key)), *_filters(query)]
     if last is not None:
         fits.append(tuple_(*order) < tuple_(*last) if query.newest else tuple_(*order) > tuple_(*last))
     return select(Log.__table__).where(*fits).order_by(*(column.desc() if query.newest else column.asc() for column in order))
@@ -112,7 +113,7 @@ def _filters(query: LogQuery) -> list[ColumnElement[bool]]:
 
 def _events(connection: Connection, project: int, picture: RunPicture, query: LogQuery) -> Iterator[LogEntry]:
     columns = Span.__table__.c
-    fits = and_(columns.project == project, columns.trace_id.in_(picture.run.trace_ids), columns.events != "[]")
+    fits = and_(columns.project == project, columns.trace_id.in_(traces_of(project, picture.run.run_key)), columns.events != "[]")
     if query.since_version is not None:
         fits = and_(fits, columns.seq > query.since_version)
     rows = connection.execute(select(columns.trace_id, columns.span_id, columns.events, columns.seq).where(fits))

@@ -161,6 +161,7 @@ class RunEntry(Base):
     __tablename__ = "runs"
     __table_args__ = (
         Index("runs_newest", "project", "kind", "sort_ns", "run_key"),
+        Index("runs_in_order", "project", "sort_ns", "run_key"),
         Index("runs_of_flow", "project", "flow_key", "sort_ns", "run_key"),
         Index("runs_to_recheck", "recheck_ns", sqlite_where=text("recheck_ns > 0"), postgresql_where=text("recheck_ns > 0")),
     )

@@ -23,7 +23,9 @@ from storage_plugins.sqlite import statements
 
 NS = 10**9
 # Rounds of folding between two looks at whether old news can go.
-PRUNE_EVERY = 1000
+PRUNE_EVERY = 20
+# Runs whose last fold is remembered before the quiet ones are forgotten.
+MOST_FOLDED_AT = 10_000
 # Content SQLite will never take, whoever asks; everything else may work later.
 REFUSED = (sqlite3.IntegrityError, sqlite3.DataError, sqlite3.InterfaceError, sqlite3.ProgrammingError, OverflowError, UnicodeError)
 
@@ -126,5 +128,5 @@ class SqliteWriter:
             prune(connection)
 
     def _forget_quiet_runs(self, now: float) -> None:
-        if len(self._folded_at) > 10 * PRUNE_EVERY:
+        if len(self._folded_at) > MOST_FOLDED_AT:
             self._folded_at = {key: at for key, at in self._folded_at.items() if now - at < self._fold_every_s}

@@ -291,7 +291,11 @@ def test_what_must_be_mended_is_said_and_the_exit_code_is_2(environment: dict[st
 @pytest.mark.parametrize("host", ["evil.example", "evil.example:8000", "127.0.0.1.evil.example", "[::ffff]"])
 def test_without_a_key_a_foreign_name_for_this_machine_is_not_answered(server: Server, host: str) -> None:
     """DNS rebinding: a page elsewhere makes its own name mean 127.0.0.1."""
-    assert 421 == server.get("/api/v1/runs", Host=host).status_code
+    answers = [server.get("/api/v1/runs", Host=host), server.post("/v1/traces", b"", PROTOBUF, {"Host": host})]
+
+    assert [401, 401] == [answer.status_code for answer in answers]
+    assert "localhost" in answers[0].json()["detail"]
+    assert PROTOBUF["Content-Type"] == answers[1].headers["content-type"]
 
 
 @pytest.mark.parametrize("host", ["localhost:8000", "127.0.0.1", "[::1]:8000", "flowspan.localhost"])

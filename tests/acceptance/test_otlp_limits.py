@@ -110,3 +110,14 @@ def test_no_other_page_may(server: Server) -> None:
 
     assert 405 == preflight.status_code
     assert "access-control-allow-origin" not in {*preflight.headers, *answer.headers}
+
+
+def test_more_records_than_one_request_may_hold_are_413_and_cost_the_others_nothing() -> None:
+    with running(max_records=2) as server:
+        spans = span_request(*(a_span(span_id=bytes([0] * 7 + [number])) for number in range(1, 4))).SerializeToString()
+        events = [{"event": "flow_started", "run_id": f"r{number}"} for number in range(3)]
+
+        answers = [server.post("/v1/traces", spans, PROTOBUF), server.send(*events), server.send(*events[:2])]
+
+    assert [413, 413, 200] == [answer.status_code for answer in answers]
+    assert "in parts" in answers[1].json()["error"]

@@ -272,3 +272,9 @@ def test_the_first_address_leads_to_the_flows(server: Server) -> None:
     answer = server.get("/")
 
     assert (True, "/flows") == (answer.is_redirect, answer.headers["location"])
+
+
+# R015 R123
+@pytest.mark.parametrize("cursor", ["WyJcdWQ4MDAiXQ", "W1tbW1tbW1tb" * 500, "bnVsbA", "x" * 20_000])
+def test_a_hostile_cursor_is_400(server: Server, cursor: str) -> None:
+    assert [400, 400] == [server.get(f"/api/v1/{what}?cursor={cursor}").status_code for what in ("flows", "runs")]

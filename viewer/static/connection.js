@@ -10,9 +10,9 @@ export class Connection {
   #failures = 0;
   #socketsWork = false;
 
-  // version(): what the page has; take(message); show(state): "live", "reconnecting" or "off".
-  constructor({ socketHref, eventsHref, version, take, show }) {
-    Object.assign(this, { socketHref, eventsHref, version, take, show });
+  // version(), seen(): what the page has and shows; take(message); show(state): "live", "reconnecting" or "off".
+  constructor({ socketHref, eventsHref, version, seen, take, show }) {
+    Object.assign(this, { socketHref, eventsHref, version, seen, take, show });
   }
 
   open() {
@@ -71,6 +71,7 @@ export class Connection {
   #address(href) {
     const address = new URL(href, location.href);
     address.searchParams.set("version", this.version());
+    address.searchParams.set("seen", this.seen());
     address.searchParams.set("html", "1");
     return address.href;
   }

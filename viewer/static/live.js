@@ -11,12 +11,13 @@ const QUIET_AFTER_END_MS = 60_000;
 // A page that cannot follow starts again, but not in a circle.
 const RELOAD_AFTER_MS = 2000;
 
-const WORDS = { live: "live", reconnecting: "reconnecting", off: "", over: "run is over" };
+const WORDS = { live: "live", reconnecting: "reconnecting", off: "", over: "ended" };
 
 const page = document.getElementById("run").dataset;
 const now = serverClock(Number(page.nowUs));
 const mostRows = Number(page.mostRows);
 let version = Number(page.version);
+let connected = "off";
 let layoutWaits = false;
 let lastNews = performance.now();
 
@@ -24,6 +25,7 @@ const connection = new Connection({
   socketHref: page.socket,
   eventsHref: page.events,
   version: () => version,
+  seen: () => document.getElementById("summary").dataset.seen,
   take,
   show,
 });
@@ -37,6 +39,7 @@ function take(message) {
     // Only now is all of this version here: cut off before, we ask for it again.
     putSummary(message);
     version = Math.max(version, message.version);
+    show(connected);
   }
   moveBars();
 }
@@ -49,6 +52,8 @@ function moveBars() {
 
 function show(state) {
   const badge = document.getElementById("live");
+  connected = state;
+  if (state === "live" && isOver()) state = "over";
   badge.dataset.state = state;
   badge.textContent = WORDS[state];
 }

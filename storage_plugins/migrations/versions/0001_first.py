@@ -151,6 +151,7 @@ def upgrade() -> None:
     )
     with op.batch_alter_table('runs', schema=None) as batch_op:
         batch_op.create_index('runs_newest', ['project', 'kind', 'sort_ns', 'run_key'], unique=False)
+        batch_op.create_index('runs_in_order', ['project', 'sort_ns', 'run_key'], unique=False)
         batch_op.create_index('runs_of_flow', ['project', 'flow_key', 'sort_ns', 'run_key'], unique=False)
         batch_op.create_index('runs_to_recheck', ['recheck_ns'], unique=False, sqlite_where=sa.text('recheck_ns > 0'), postgresql_where=sa.text('recheck_ns > 0'))
 
@@ -266,6 +267,7 @@ def downgrade() -> None:
         batch_op.drop_index('runs_to_recheck', sqlite_where=sa.text('recheck_ns > 0'), postgresql_where=sa.text('recheck_ns > 0'))
         batch_op.drop_index('runs_of_flow')
         batch_op.drop_index('runs_newest')
+        batch_op.drop_index('runs_in_order')
 
     op.drop_table('runs')
     with op.batch_alter_table('run_traces', schema=None) as batch_op:

@@ -33,6 +33,11 @@ from collector.tail import Tail
 log = logging.getLogger(__name__)
 
 RESTART_S = 1.0
+DESCRIPTION = (
+    "The reading half, to look up and try. Send OTLP to POST /v1/traces and /v1/logs (docs/otlp.md),"
+    " flow events to POST /api/v1/events (docs/flow_events.md); docs/api.md says more of reading: all in the repository's docs folder."
+    " Where a key is set, give it with every request as `x-api-key: KEY`, `Authorization: Bearer KEY` or `X-User-Token: KEY`."
+)
 # Doors that refuse in their callers' own format.
 OWN_FORMAT = frozenset({"/v1/traces", "/v1/logs", "/v1/metrics", "/api/v1/events", "/api/events"})
 
@@ -71,7 +76,7 @@ def create_app(settings: Settings) -> FastAPI:
         finally:
             await asyncio.to_thread(storage.close)
 
-    app = FastAPIOffline(title="Flowspan", version=version("flowspan"), lifespan=lifespan)
+    app = FastAPIOffline(title="Flowspan", description=DESCRIPTION, version=version("flowspan"), lifespan=lifespan)
     _add_health(app, metrics)
     _wrap(app, settings, metrics, keys, receipts)
     return app

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.metadata import version as version_of
+from socket import socket
 from typing import Annotated
-from urllib.error import URLError
 from urllib.request import urlopen
 
 import typer
@@ -15,7 +18,7 @@ import typer
 from collector.app import create_app
 from collector.errors import FlowspanError
 from collector.log_format import set_up_logging
-from collector.server import open_sockets, port_of, serve
+from collector.server import PortTaken, open_sockets, port_of, serve
 from collector.settings import Settings, SettingsError, is_loopback, read_settings
 
 cli = typer.Typer(add_completion=False, no_args_is_help=True, help="Flowspan shows workflow runs live, whatever runs them.")
@@ -30,6 +33,10 @@ Insecure = Annotated[bool | None, typer.Option("--insecure", help="Listen beyond
 MUST_BE_MENDED = 2
 # How far above the default port the demo looks for a free one.
 PORTS_TRIED = 50
+# Between two looks whether the server takes data, and whether the pipeline is to end.
+LOOK_EVERY_S = 0.1
+# How long the pipeline may take to end once it is told to.
+CHILD_GRACE_S = 3.0
 
 
 def main() -> None:
@@ -57,33 +64,72 @@ def serve_command(
 
 
 @cli.command()
-def demo(pace: Annotated[float, typer.Option(help="How slow the pipeline runs; 1.0 is good to watch")] = 1.0) -> None:
+def demo(
+    port: Annotated[int | None, typer.Option(help="Port to listen on; 0 takes a free one [default: the first free one from 8000 on]")] = None,
+    pace: Annotated[float, typer.Option(help="How slow the pipeline runs; 1.0 is good to watch")] = 1.0,
+) -> None:
     """Serve in a data folder of its own and run a small data pipeline into it, three ways."""
-    settings = read_settings(otlp_http_port=0, data_dir=read_settings().data_dir / "demo", database_url="", server_api_keys=())
-    for port in range(settings.port, settings.port + PORTS_TRIED):
-        try:
-            sockets = open_sockets(settings.model_copy(update={"port": port, "host": "127.0.0.1"}))
-        except FlowspanError:
-            continue
-        break
-    else:
-        raise FlowspanError(f"no free port from {settings.port} on")
+    settings = read_settings(
+        host="127.0.0.1", port=port, otlp_http_port=0, data_dir=read_settings().data_dir / "demo", database_url="", server_api_keys=()
+    )
+    sockets = open_sockets(settings) if port is not None else _open_first_free(settings)
     url = f"http://127.0.0.1:{port_of(sockets[0])}"
     set_up_logging("WARNING", settings.log_format)
-    typer.echo(f"Flowspan demo: {url}/runs   (Ctrl-C ends it)")
-    threading.Thread(target=_run_pipeline, args=(url, pace), daemon=True).start()
-    serve(create_app(settings.model_copy(update={"host": "127.0.0.1"})), settings, sockets)
+    # uvicorn raises the signal that stopped it once more; SIGTERM's own answer would be to die at once and leave the pipeline behind.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        with _pipeline(url, pace):
+            typer.echo(f"Flowspan demo: {url}   open a run below and watch it; Ctrl-C ends it")
+            sys.stdout.flush()
+            serve(create_app(settings), settings, sockets)
+    except KeyboardInterrupt:
+        return
 
 
-def _run_pipeline(url: str, pace: float) -> None:
-    """The pipeline is a program of its own, as a user's is. It begins when data can be taken."""
-    while True:
+def _open_first_free(settings: Settings) -> list[socket]:
+    for port in range(settings.port, settings.port + PORTS_TRIED):
         try:
-            with urlopen(f"{url}/healthz", timeout=5):  # noqa: S310  # our own loopback address
-                break
-        except URLError:
+            return open_sockets(settings.model_copy(update={"port": port}))
+        except PortTaken:
             continue
-    subprocess.run([sys.executable, "-m", "otel_bridge.demo", "--url", url, "--pace", str(pace)], check=False)  # noqa: S603  # our own module
+    raise FlowspanError(f"no free port from {settings.port} on")
+
+
+@contextmanager
+def _pipeline(url: str, pace: float) -> Iterator[None]:
+    """Run the pipeline beside the server; both have ended when this has."""
+    stopped = threading.Event()
+    thread = threading.Thread(target=_run_pipeline, args=(url, pace, stopped), daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stopped.set()
+        thread.join(2 * CHILD_GRACE_S)
+
+
+def _run_pipeline(url: str, pace: float, stopped: threading.Event) -> None:
+    """The pipeline is a program of its own, as a user's is. It begins when data can be taken."""
+    while not _takes_data(url):
+        if stopped.wait(LOOK_EVERY_S):
+            return
+    child = subprocess.Popen([sys.executable, "-m", "otel_bridge.demo", "--url", url, "--pace", str(pace)])  # noqa: S603  # our own module
+    while child.poll() is None and not stopped.wait(LOOK_EVERY_S):
+        pass
+    child.terminate()
+    try:
+        child.wait(CHILD_GRACE_S)
+    except subprocess.TimeoutExpired:
+        child.kill()
+        child.wait()
+
+
+def _takes_data(url: str) -> bool:
+    try:
+        with urlopen(f"{url}/healthz", timeout=CHILD_GRACE_S):  # noqa: S310  # our own loopback address
+            return True
+    except OSError:
+        return False
 
 
 def _serve(settings: Settings) -> None:

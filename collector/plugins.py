@@ -49,7 +49,9 @@ def make_storage(manager: pluggy.PluginManager, settings: Settings) -> Storage:
     storage: Storage | None = manager.hook.make_storage(settings=settings)
     if storage is None:
         scheme = settings.storage_url().partition(":")[0]
-        raise NoStorage(f"no plugin stores at {scheme}: addresses; installed are {', '.join(name for name, _ in manager.list_name_plugin())}")
+        installed = ", ".join(sorted(hook.plugin_name for hook in manager.hook.make_storage.get_hookimpls()))
+        later = "; Postgres comes with a later version" if scheme.startswith("postgres") else ""
+        raise NoStorage(f"no plugin stores at {scheme}: addresses; installed are {installed}{later}")
     return storage
 
 

@@ -1,6 +1,6 @@
 """A data pipeline that speaks only OpenTelemetry: nothing of Flowspan is imported. Start it with
 
-    OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf OTEL_EXPORTER_OTLP_ENDPOINT=http://127.0.0.1:8000 python examples/data_pipeline.py
+    OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf OTEL_EXPORTER_OTLP_ENDPOINT=http://127.0.0.1:8000 .venv/bin/python examples/data_pipeline.py
 
 and it is a run with three tasks on the Runs page. (Without the two attributes below it would be shown too, as a plain trace.)
 """

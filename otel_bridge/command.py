@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import sys
 from importlib.metadata import entry_points
+from typing import NoReturn
 
 GROUP = "flowspan.commands"
+# The same as the server's commands answer when a person must mend something first.
+MUST_BE_MENDED = 2
 
 
 def main() -> None:
@@ -15,9 +18,14 @@ def main() -> None:
             entry.load()()
             return
     except ModuleNotFoundError as error:
-        sys.exit(f"the Flowspan server is not installed ({error.name} is missing): pip install 'flowspan[server]'")
+        _give_up(f"the Flowspan server is not installed ({error.name} is missing): pip install 'flowspan[server]'")
     except ImportError as error:
-        sys.exit(str(error))
+        _give_up(str(error))
+
+
+def _give_up(reason: str) -> NoReturn:
+    sys.stderr.write(f"{reason}\n")
+    sys.exit(MUST_BE_MENDED)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """A run as it moves: WS /ws/runs/{run_id} and SSE /sse/runs/{run_id}, both from collector.tail.
 
-?version=N: the version the watcher has; without it everything is sent once. ?seen: the state and hint it shows. ?html=1: the page's partials beside the data.
+?version=N: the version the watcher has; without it everything is sent once. ?html=1: the page's partials beside the data.
+?seen: the state and hint the watcher shows (`present.seen_state`); another one is told at once.
 A "resync" message means: more happened than is sent again, take a new page.
 """
 

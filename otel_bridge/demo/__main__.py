@@ -45,10 +45,11 @@ def main(words: Sequence[str] | None = None) -> int:
 
 
 def _run_modes(server: Server, modes: Sequence[str], pace: float) -> None:
-    with ThreadPoolExecutor(len(modes)) as pool:
-        runs = [pool.submit(_run_mode, server, mode, pace, place * STAGGER_S * pace) for place, mode in enumerate(modes)]
-        for run in runs:
-            run.result()
+    # Not in a `with`: its end waits for the threads, and who presses Ctrl-C would wait with it.
+    pool = ThreadPoolExecutor(len(modes))
+    runs = [pool.submit(_run_mode, server, mode, pace, place * STAGGER_S * pace) for place, mode in enumerate(modes)]
+    for run in runs:
+        run.result()
 
 
 def _run_mode(server: Server, mode: str, pace: float, after_s: float) -> None:

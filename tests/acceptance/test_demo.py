@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 from collections.abc import Collection, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -177,3 +179,42 @@ def test_the_example_program_shows_up_as_a_run_with_its_tasks_and_lines(server: 
     assert "SUCCEEDED" == server.run(run_id)["status"]
     assert dict.fromkeys(("extract", "clean", "load"), "SUCCEEDED") == {task["id"]: task["status"] for task in server.run(run_id, "/tasks")}
     assert 9 == len(server.run(run_id, "/logs"))
+
+
+# --- both in one command ---------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("told", [signal.SIGINT, signal.SIGTERM])
+def test_a_demo_told_to_stop_ends_with_its_pipeline(tmp_path: Path, told: signal.Signals) -> None:
+    command = [sys.executable, "-m", "collector.cli", "demo", "--port", "0", "--pace", "100"]
+    environment = clean_environment(FLOWSPAN_DATA_DIR=str(tmp_path))
+    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as demo:
+        try:
+            assert demo.stdout is not None
+            greeting, first_run = demo.stdout.readline(), demo.stdout.readline()
+
+            demo.send_signal(told)
+            # The pipeline has the same standard output: this ends when both have ended.
+            rest, _ = demo.communicate(timeout=10)
+        finally:
+            demo.kill()
+
+    assert greeting.startswith("Flowspan demo: http://127.0.0.1:")
+    assert greeting.endswith("open a run below and watch it; Ctrl-C ends it\n")
+    assert ("nightly-sdk-" in first_run, "", 0) == (True, rest, demo.returncode)
+
+
+def test_a_pipeline_that_is_interrupted_leaves_its_tasks_and_ends(server: Server) -> None:
+    command = [sys.executable, "-m", "otel_bridge.demo", "--url", server.url, "--pace", "100"]
+    # A test run that a shell started with & ignores SIGINT, and its children would too.
+    listen = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    with subprocess.Popen(command, env=clean_environment(), stdout=subprocess.PIPE, text=True, preexec_fn=listen) as pipeline:
+        try:
+            assert pipeline.stdout is not None
+            pipeline.stdout.readline()
+
+            pipeline.send_signal(signal.SIGINT)
+
+            assert 130 == pipeline.wait(timeout=10)
+        finally:
+            pipeline.kill()

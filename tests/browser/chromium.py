@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -96,9 +97,9 @@ def find_chromium() -> str:
 
 
 def open_live(page: Page, url: str) -> None:
-    """Open a run's page and wait until it follows the run."""
+    """Open a run's page and wait until it follows the run, be it over or not."""
     page.goto(url)
-    expect(page.locator("#live")).to_have_text("live")
+    expect(page.locator("#live")).to_have_text(re.compile("live|ended"))
 
 
 def task_row(page: Page, node: str) -> Locator:

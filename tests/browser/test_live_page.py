@@ -123,6 +123,7 @@ def test_the_socket_says_flow_task_and_log(server: Server, page: Page) -> None:
 
     server.send(task("task_started"), line("hello"))
     expect(messages(page)).to_have_text(["hello"])
+    expect(page.locator("#summary .count")).to_have_text(["1 running"])
 
     assert {"flow", "task", "log"} == kinds
 
@@ -140,6 +141,16 @@ def test_a_run_that_is_silent_for_too_long_is_marked_stale_on_the_open_page(stal
     expect(page.locator("#summary .chip.hint")).to_have_text("STALE")
     expect(page.locator("#summary .note")).to_contain_text("nothing was heard of it for more than 1 s")
     expect(page.locator("#summary .state .chip").first).to_have_text("RUNNING")
+
+
+def test_the_badge_of_a_run_that_ends_says_so(server: Server, page: Page) -> None:
+    server.send(BEGUN)
+    open_live(page, f"{server.url}/runs/r1")
+    expect(page.locator("#live")).to_have_text("live")
+
+    server.send(event("flow_completed"))
+
+    expect(page.locator("#live")).to_have_text("ended")
 
 
 # --- the waterfall ---------------------------------------------------------------------------------------------------------------------

@@ -53,6 +53,16 @@ def test_the_right_key_leads_to_the_page_asked_for(locked: Server, page: Page) -
 
 
 # R148
+def test_only_who_is_in_is_offered_to_log_out(locked: Server, page: Page) -> None:
+    page.goto(f"{locked.url}/login")
+    expect(page.get_by_role("button", name="Log out")).to_have_count(0)
+
+    log_in(page, KEY)
+
+    expect(page.get_by_role("button", name="Log out")).to_be_visible()
+
+
+# R148
 def test_a_wrong_key_is_said_to_be_one(locked: Server, page: Page, watch: Watch) -> None:
     watch.expect(REFUSED)
     page.goto(f"{locked.url}/runs")

@@ -33,6 +33,32 @@ def test_the_snippets_name_this_server(server: Server, page: Page) -> None:
     expect(page.locator("pre").filter(has_text="YOUR_KEY")).to_have_count(0)
 
 
+# R099
+def test_a_page_of_runs_with_none_leads_to_how_to_send_one(server: Server, page: Page) -> None:
+    page.goto(f"{server.url}/runs")
+
+    page.get_by_role("link", name="how to send the first one").click()
+
+    expect(page.get_by_role("heading", name="Waiting for the first run")).to_be_visible()
+
+
+def test_a_page_of_a_kind_with_none_says_which_other_kind_has_some(server: Server, page: Page) -> None:
+    server.send(event("flow_started", flow="etl"))
+    eventually(lambda: len(server.json("/api/v1/runs")["items"]) == 1)
+    page.goto(f"{server.url}/runs?kind=trace")
+
+    page.get_by_role("link", name="show them").click()
+
+    expect(page.get_by_role("link", name="r1")).to_be_visible()
+
+
+# R099
+def test_the_commands_install_into_an_environment_of_their_own(server: Server, page: Page) -> None:
+    page.goto(server.url)
+
+    expect(page.get_by_label("Commands for OpenTelemetry")).to_contain_text("otel/bin/opentelemetry-instrument otel/bin/python")
+
+
 # R099 R148
 def test_with_a_key_the_snippets_show_where_it_goes(locked: Server, open_page: OpenPage) -> None:
     page = open_page(extra_http_headers={"x-api-key": "a-key"})

@@ -85,7 +85,7 @@ importlib.util.find_spec = lambda name, package=None: None if name == "fastapi" 
 def test_the_command_without_the_server_says_so_in_one_line() -> None:
     done = _python(WITHOUT_SERVER + "from otel_bridge.command import main\nmain()")
 
-    assert (1, 1) == (done.returncode, done.stderr.count("\n"))
+    assert (2, "", 1) == (done.returncode, done.stdout, done.stderr.count("\n"))
     assert "pip install 'flowspan[server]'" in done.stderr
 
 
@@ -95,3 +95,12 @@ def test_the_server_needs_3_11_and_the_bridge_3_10() -> None:
     for path in (ROOT / "otel_bridge").rglob("*.py"):
         ast.parse(path.read_text(encoding="utf-8"), feature_version=(3, 10))
     assert (3, 11) <= sys.version_info[:2]
+
+
+@pytest.mark.parametrize(("word", "code"), [("help", 0), ("--help", 0), ("-h", 0), ("unknown", 2), ("", 2)])
+def test_run_lists_its_commands_when_asked_and_for_a_word_it_does_not_know(word: str, code: int) -> None:
+    done = subprocess.run([ROOT / "run", word], capture_output=True, text=True, timeout=60, check=False)
+
+    told, silent = (done.stdout, done.stderr) if code == 0 else (done.stderr, done.stdout)
+    assert (code, "") == (done.returncode, silent)
+    assert {"up", "demo", "test", "check", "bench", "lock", "help"} == {line.split()[1] for line in told.splitlines()}

@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from collector.picture import FAILED, RUNNING, SUCCEEDED, Attempt, Run, RunPicture, TaskRun
+from collector.picture import FAILED, PENDING, RUNNING, SUCCEEDED, Attempt, Run, RunPicture, TaskRun
 from collector.storage import FlowSummary, Heard, LogEntry, RunSummary, RunView
 from viewer import schemas
 from viewer.addresses import BadQuestion, run_address
@@ -206,6 +206,24 @@ def test_every_try_of_a_retried_task_has_a_bar() -> None:
 
     assert [FAILED, SUCCEEDED] == [bar.state for bar in line.bars]
     assert ["boom", ""] == [attempt.error for attempt in line.attempts]
+
+
+def test_a_task_run_that_has_not_begun_shows_no_attempt() -> None:
+    waiting = TaskRun("load:1", "load", "load", PENDING)
+    window = window_of(make_view(make_run(), waiting), START)
+
+    assert "–" == task_line(waiting, window).attempt
+    assert "1" == task_line(make_task("load:1"), window).attempt
+
+
+def test_the_traces_of_a_run_are_told_apart_by_their_first_digits() -> None:
+    run = make_run()
+    run.trace_ids = [bytes.fromhex("1a2b3c4d" + "00" * 12)]
+    view = make_view(run)
+
+    head = head_of(view, summary_of(view), None, window_of(view, START))
+
+    assert "1a2b3c4d" == head.trace_hrefs[0][0]
 
 
 def test_a_task_that_ended_before_it_began_still_has_a_bar() -> None:

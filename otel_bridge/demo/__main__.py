@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import time
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from urllib.parse import urlsplit
 from uuid import uuid4
 
@@ -21,9 +22,10 @@ from otel_bridge.demo.server import Server
 SDK, EVENTS, BOTH = "sdk", "events", "both"
 MODES = (SDK, EVENTS, BOTH)
 MODE_NAMES = {SDK: "through the OpenTelemetry SDK", EVENTS: "as flow events", BOTH: "both ways at once, one run"}
-# The runs overlap, so that the list of runs moves too: each begins this long after the one before, at pace 1.0.
+# The runs overlap, so that there is always one to watch: each begins this long after the one before, at pace 1.0.
 STAGGER_S = 3.0
 INTERRUPTED = 130
+LOOK_EVERY_S = 0.2
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -38,18 +40,21 @@ def main(words: Sequence[str] | None = None) -> int:
     except Undelivered as error:
         sys.stderr.write(f"flowspan demo: {error}\n")
         return 1
-    except KeyboardInterrupt:
-        # Without waiting for threads whose tasks are in the middle of their sleep.
-        os._exit(INTERRUPTED)
     return 0
 
 
+def leave(*_: object) -> None:
+    """Answer SIGINT: go at once, without waiting for threads in the middle of their sleep, and without an exception somebody may swallow."""
+    os._exit(INTERRUPTED)
+
+
 def _run_modes(server: Server, modes: Sequence[str], pace: float) -> None:
-    # Not in a `with`: its end waits for the threads, and who presses Ctrl-C would wait with it.
-    pool = ThreadPoolExecutor(len(modes))
-    runs = [pool.submit(_run_mode, server, mode, pace, place * STAGGER_S * pace) for place, mode in enumerate(modes)]
-    for run in runs:
-        run.result()
+    with ThreadPoolExecutor(len(modes)) as pool:
+        runs = [pool.submit(_run_mode, server, mode, pace, place * STAGGER_S * pace) for place, mode in enumerate(modes)]
+        while wait(runs, LOOK_EVERY_S).not_done:  # a signal another thread receives is answered here
+            pass
+        for run in runs:
+            run.result()
 
 
 def _run_mode(server: Server, mode: str, pace: float, after_s: float) -> None:
@@ -94,4 +99,5 @@ def _pace(text: str) -> float:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, leave)
     sys.exit(main())

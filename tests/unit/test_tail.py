@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 
 import pytest
 
@@ -12,7 +12,7 @@ from collector.errors import Unavailable
 from collector.metrics import Metrics
 from collector.model import Batch
 from collector.steady import SOURCE, batch_of, log_line, plain_span, run_begun, task_begun
-from collector.storage import Changes, LogQuery, RunView
+from collector.storage import LogQuery, RunView
 from collector.tail import Subscription, Tail
 from otel_bridge.identity import run_key
 from storage_plugins.sql.reader import SqlReader
@@ -24,7 +24,7 @@ PATIENCE_S = 10.0
 class TroubledReader(SqlReader):
     """A third party's reader: does something while a run is read, and cannot read what it is told not to."""
 
-    meanwhile: Callable[[], None] | None = None
+    meanwhile: Callable[[], Awaitable[None]] | None = None
     failures = 0
 
     async def view_run(self, run_key: bytes) -> RunView | None:
@@ -34,13 +34,8 @@ class TroubledReader(SqlReader):
             raise Unavailable("not just now")
         view = await super().view_run(run_key)
         if self.meanwhile is not None:
-            self.meanwhile()
-            await self.changes("0")
+            await self.meanwhile()
         return view
-
-    async def changes(self, cursor: str) -> Changes:
-        """See Reader."""
-        return await super().changes(cursor)
 
 
 @pytest.fixture
@@ -84,7 +79,14 @@ async def next_nodes(subscription: Subscription) -> list[str]:
 def test_a_run_can_be_opened_while_others_are_written_all_the_time(storage: SqliteStorage) -> None:
     async def watch() -> list[str]:
         async with tailing(storage) as (tail, reader), tail.subscribe(run_key(SOURCE, "first")):
-            reader.meanwhile = lambda: write(storage, tail, batch_of(run_begun("busy")))
+
+            async def others_are_written() -> None:
+                cursor = tail._cursor
+                write(storage, tail, batch_of(run_begun("busy")))
+                while tail._cursor == cursor:
+                    await reader.latest_cursor()
+
+            reader.meanwhile = others_are_written
             async with asyncio.timeout(PATIENCE_S), tail.subscribe(run_key(SOURCE, "second")) as second:
                 reader.meanwhile = None
                 assert second is not None

@@ -1,4 +1,4 @@
-"""Group commit: whatever waits goes into one transaction while the last one commits. Bounded in bytes; each request waits for its own.
+"""Group commit: whatever waits goes into one transaction while those before it commit. Bounded in bytes; each request waits for its own.
 
 Full: new requests are refused (Full) until something was committed. Store down: what waits is refused (Unavailable) as each try fails, so
 nothing is acknowledged that was not stored, and the first try after the store is back succeeds.
@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -19,7 +19,7 @@ from collector.metrics import Metrics
 from collector.model import Batch
 from collector.settings import Settings
 from collector.storage import Writer
-from collector.verdict import Decode, Decoded, Refusal, Verdict
+from collector.verdict import Decode, Decoded, Joint, JointBody, Refusal, Verdict
 
 log = logging.getLogger(__name__)
 
@@ -35,11 +35,12 @@ class _Waiting:
     signal: str
     decode: Decode
     size_bytes: int
+    joint: JointBody | None
     verdict: asyncio.Future[Verdict]
 
 
 class Batcher:
-    """Takes requests from the doors, writes them in groups in a thread of its own, and says what became of each."""
+    """Takes requests from the doors, writes them in groups in threads of its own, and says what became of each."""
 
     def __init__(self, writer: Writer, settings: Settings, metrics: Metrics, committed: Callable[[], None]) -> None:
         """committed: called on the event loop after each commit."""
@@ -52,7 +53,7 @@ class Batcher:
         self._waiting: list[_Waiting] = []
         self._arrived = asyncio.Event()
         self._down = False
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="flowspan-write")
+        self._threads = ThreadPoolExecutor(writer.at_once, thread_name_prefix="flowspan-write")
 
     @contextlib.contextmanager
     def reserve(self) -> Iterator[Reservation]:
@@ -69,13 +70,14 @@ class Batcher:
         self._held_bytes += size_bytes
         self._metrics.queue_bytes.set(self._held_bytes)
 
-    async def submit(self, signal: str, decode: Decode, size_bytes: int) -> Verdict:
+    async def submit(self, signal: str, decode: Decode, size_bytes: int, joint: JointBody | None = None) -> Verdict:
         """Store what decode returns; come back when it is committed.
 
-        decode runs in the writer's thread. size_bytes: what the caller has reserved. Raises Rejected for a body that cannot be read,
-        Unavailable if the store could not take it or did not within settings.commit_timeout_s (then it may yet be stored: to resend is safe).
+        decode runs in a writer's thread. size_bytes: what the caller has reserved. joint: the body, where it may be decoded with its like.
+        Raises Rejected for a body that cannot be read, Unavailable if the store could not take it or did not within settings.commit_timeout_s
+        (then it may yet be stored: to resend is safe).
         """
-        request = _Waiting(signal, decode, size_bytes, asyncio.get_running_loop().create_future())
+        request = _Waiting(signal, decode, size_bytes, joint, asyncio.get_running_loop().create_future())
         self._waiting.append(request)
         self._arrived.set()
         try:
@@ -94,17 +96,22 @@ class Batcher:
     async def check(self) -> None:
         """Return if facts can be stored just now. Once a write has failed, an empty one is tried; raises Unavailable if it fails too."""
         if self._down:
-            await asyncio.get_running_loop().run_in_executor(self._thread, self._writer.write, Batch())
+            await asyncio.get_running_loop().run_in_executor(self._threads, self._writer.write, Batch())
             self._down = False
 
     async def run(self) -> None:
-        """Write groups until cancelled."""
+        """Write groups until cancelled, as many at once as the store likes."""
+        async with asyncio.TaskGroup() as lanes:
+            for _ in range(self._writer.at_once):
+                lanes.create_task(self._write_groups())
+
+    async def _write_groups(self) -> None:
         while True:
             await self._arrived.wait()
             group = self._next_group()
             if not group:
                 continue
-            work = asyncio.get_running_loop().run_in_executor(self._thread, self._commit, group)
+            work = asyncio.get_running_loop().run_in_executor(self._threads, self._commit, group)
             try:
                 outcomes = await asyncio.shield(work)
             except asyncio.CancelledError:
@@ -114,11 +121,11 @@ class Batcher:
             self._committed()
 
     def close(self) -> None:
-        """Refuse what still waits, and end the thread."""
+        """Refuse what still waits, and end the threads."""
         for request in self._waiting:
             _settle(request.verdict, Unavailable("the server is stopping: send it again"))
         self._waiting.clear()
-        self._thread.shutdown()
+        self._threads.shutdown()
 
     def _next_group(self) -> list[_Waiting]:
         size_bytes, count = 0, 0
@@ -138,10 +145,10 @@ class Batcher:
                 self._metrics.stored.labels(request.signal).inc(outcome.accepted)
             _settle(request.verdict, outcome)
 
-    # --- in the writer's thread ----------------------------------------------------------------------------------------------------
+    # --- in a writer's thread ----------------------------------------------------------------------------------------------------
 
     def _commit(self, group: list[_Waiting]) -> list[Verdict | FlowspanError]:
-        decoded = [self._decode(request) for request in group]
+        decoded = self._decode_all(group)
         good = [one for one in decoded if isinstance(one, Decoded)]
         began = time.perf_counter()
         failure = self._write(good)
@@ -149,16 +156,35 @@ class Batcher:
         self._metrics.commit_requests.observe(len(group))
         return [_outcome(one, failure) for one in decoded]
 
+    def _decode_all(self, group: list[_Waiting]) -> list[Decoded | FlowspanError]:
+        known: dict[_Waiting, Decoded | FlowspanError] = {}
+        for kind, requests in _kinds_in(group).items():
+            if sum(request.size_bytes for request in requests) >= kind.worth_bytes:
+                known |= self._decode_together(kind, requests)
+        decoded = [known.get(request) or self._decode(request) for request in group]
+        for request, one in zip(group, decoded, strict=True):
+            if isinstance(one, Decoded):
+                self._metrics.received.labels(request.signal).inc(one.received)
+        return decoded
+
+    def _decode_together(self, kind: Joint, requests: Sequence[_Waiting]) -> dict[_Waiting, Decoded | FlowspanError]:
+        """Return nothing if it fails as a whole: then each is decoded by itself."""
+        bodies = [request.joint for request in requests if request.joint is not None]
+        try:
+            decoded = kind.decode([one.body for one in bodies], [one.received_ns for one in bodies])
+            return dict(zip(requests, decoded, strict=True))
+        except Exception:
+            log.exception("%d bodies could not be decoded together, by a fault of ours", len(requests))
+            return {}
+
     def _decode(self, request: _Waiting) -> Decoded | FlowspanError:
         try:
-            decoded = request.decode()
+            return request.decode()
         except FlowspanError as error:
             return error
         except Exception:
             log.exception("a %s body could not be decoded, by a fault of ours", request.signal)
             return Unavailable("the server could not read this, by a fault of its own")
-        self._metrics.received.labels(request.signal).inc(decoded.received)
-        return decoded
 
     def _write(self, requests: list[Decoded]) -> Unavailable | None:
         """Write all requests in one transaction; if the content is refused, each alone; then by halves until the bad record stands alone."""
@@ -223,6 +249,14 @@ class Reservation:
             raise TooLarge(f"the body needs more than the {self.batcher._limit_bytes} bytes this server holds: send it in parts")
         self.batcher._hold(by_bytes)
         self.size_bytes += by_bytes
+
+
+def _kinds_in(group: Iterable[_Waiting]) -> dict[Joint, list[_Waiting]]:
+    found: dict[Joint, list[_Waiting]] = {}
+    for request in group:
+        if request.joint is not None:
+            found.setdefault(request.joint.kind, []).append(request)
+    return found
 
 
 def _outcome(decoded: Decoded | FlowspanError, failure: Unavailable | None) -> Verdict | FlowspanError:

@@ -24,7 +24,7 @@ from collector.errors import FlowspanError, Full, Rejected, TooLarge, TooSlow, U
 from collector.hookspecs import hookimpl
 from collector.intake import UnknownEncoding, drain, read_body
 from collector.otlp import Encoding, Signal
-from collector.verdict import Decoded, Refusal, Verdict
+from collector.verdict import Decoded, Joint, JointBody, Refusal, Verdict
 
 PROTOBUF, JSON = "application/x-protobuf", "application/json"
 
@@ -67,7 +67,8 @@ STATUS: tuple[tuple[type[FlowspanError], int, int, str], ...] = (
 @hookimpl
 def make_doors(collector: Collector) -> list[Door]:
     """Open the OTLP door."""
-    receiver = Receiver(collector)
+    settings = collector.settings
+    receiver = Receiver(collector, otlp.joint_traces(collector.dialects, settings.retention_days, settings.max_records))
     signals = [Route(f"/v1/{signal.value}{slash}", partial(receiver.receive, signal)) for signal in Signal for slash in ("", "/")]
     for route in signals:
         route.methods = None  # every method comes in, so that a wrong one is refused in OTLP's own words
@@ -77,9 +78,10 @@ def make_doors(collector: Collector) -> list[Door]:
 
 @dataclass(frozen=True, slots=True)
 class Receiver:
-    """Answers OTLP requests."""
+    """Answers OTLP requests. joint: how trace bodies are decoded together."""
 
     collector: Collector
+    joint: Joint
 
     async def receive(self, signal: Signal, request: Request) -> Response:
         """Take one export request; answer after the commit."""
@@ -113,7 +115,8 @@ class Receiver:
             def decode_body() -> Decoded:
                 return decode(body, encoding, dialects, received_ns, days, most)
 
-            return await batcher.submit(signal, decode_body, len(body))
+            joins = signal is Signal.TRACES and encoding is Encoding.PROTOBUF
+            return await batcher.submit(signal, decode_body, len(body), JointBody(self.joint, body, received_ns) if joins else None)
 
     async def _read(self, request: Request, reservation: Reservation) -> bytes:
         settings = self.collector.settings

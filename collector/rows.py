@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from hashlib import blake2b
+from hashlib import blake2b, sha256
+from operator import attrgetter
+from struct import Struct
 from typing import Any
 
 from collector.attributes import to_json
@@ -22,6 +24,7 @@ from otel_bridge.facts import (
     Scope,
     SpanEnd,
     SpanEvent,
+    SpanLink,
     SpanMoment,
     Work,
     harmless,
@@ -40,6 +43,7 @@ class RowMaker:
     retention_days: int = 0
     batch: Batch = field(default_factory=Batch)
     _twins: Counter[bytes] = field(default_factory=Counter)
+    # The object is kept beside its key, so that its id() stays its own.
     _seen: dict[int, tuple[object, bytes]] = field(default_factory=dict)
 
     def add(self, fact: Fact) -> None:
@@ -72,19 +76,20 @@ class RowMaker:
             end.dropped_attributes,
             _events_json(end.events),
             end.dropped_events,
-            _links_json(end),
+            links_json(end.links),
             end.dropped_links,
             end.status_code,
             harmless(end.status_message),
-            self._resource_id(end.resource),
-            self._scope_id(end.scope),
+            self.resource_id(end.resource),
+            self.scope_id(end.scope),
             *_work_columns(end.work),
             end.result,
             harmless(_error_of(end)),
         )
         weight = end.end_ns if end.rank == RANK_OTLP else -end.end_ns
         key = (self.project, end.trace_id, end.span_id, self._day(end.start_ns or end.end_ns))
-        return SpanRow._make((*key, end.rank, weight, _digest(content), self.received_ns, *content))
+        undigested = SpanRow._make((*key, end.rank, weight, b"", self.received_ns, *content))
+        return SpanRow._make((*key, end.rank, weight, span_digest(undigested), self.received_ns, *content))
 
     def _moment_row(self, moment: SpanMoment) -> MomentRow:
         content = (
@@ -93,7 +98,7 @@ class RowMaker:
             moment.start_ns,
             harmless(moment.process),
             to_json(moment.attributes),
-            self._resource_id(moment.resource),
+            self.resource_id(moment.resource),
             *_work_columns(moment.work),
         )
         digest = _digest(content)
@@ -117,8 +122,8 @@ class RowMaker:
             line.flags,
             to_json(line.attributes),
             line.dropped_attributes,
-            self._resource_id(line.resource),
-            self._scope_id(line.scope),
+            self.resource_id(line.resource),
+            self.scope_id(line.scope),
             work.source,
             work.run_id,
             work.generation,
@@ -144,14 +149,15 @@ class RowMaker:
             return ODD_DAY
         return time_ns // DAY_NS
 
-    def _resource_id(self, resource: Resource) -> bytes:
-        """A request's spans share one Resource object: its JSON is made once. The object is kept so that its id() stays its own."""
+    def resource_id(self, resource: Resource) -> bytes:
+        """Return a resource's key, and make its row. A request's spans share one Resource object: its JSON is made once."""
         known = self._seen.get(id(resource))
         if known is None:
             known = self._seen[id(resource)] = (resource, self._store_resource(resource))
         return known[1]
 
-    def _scope_id(self, scope: Scope) -> bytes:
+    def scope_id(self, scope: Scope) -> bytes:
+        """Return a scope's key, and make its row."""
         known = self._seen.get(id(scope))
         if known is None:
             known = self._seen[id(scope)] = (scope, self._store_scope(scope))
@@ -208,6 +214,29 @@ def _at(moment: SpanMoment, digest: bytes, *, nameable: bool) -> int:
     return moment.time_ns
 
 
+# What a finished span's digest is made of, in this order, and last parent_span_id: what was sent, before anybody interprets it.
+DIGEST_IDS = ("resource_id", "scope_id")
+DIGEST_NUMBERS = ("flags", "kind", "start_ns", "end_ns", "dropped_attributes", "dropped_events", "dropped_links", "status_code")
+DIGEST_TEXTS = ("trace_state", "name", "attributes", "events", "links", "status_message")
+# Its first bytes are kept. sha256: 0.54 us for 285 bytes, where the processor has words for it; sha1 0.57, blake2b 0.78, md5 0.87.
+DIGEST, DIGEST_BYTES = sha256, 8
+
+# Each number is eight bytes, little endian, and a NUL between them.
+_PACK_NUMBERS = Struct("<" + "x".join("q" * len(DIGEST_NUMBERS))).pack
+_numbers_of, _texts_of = attrgetter(*DIGEST_NUMBERS), attrgetter(*DIGEST_TEXTS)
+
+
+def span_digest(row: SpanRow) -> bytes:
+    """Return what tells apart two ends of a span that weigh the same: a digest of what was sent, joined by NUL.
+
+    Run, task, result and error follow from it. No text column holds a NUL (`harmless`). Made so that whole columns can be digested too
+    (collector/otlp/columns/digests.py).
+    """
+    texts = "\0".join(_texts_of(row)).encode("utf-8", "replace")
+    content = b"\0".join((row.resource_id, row.scope_id, _PACK_NUMBERS(*_numbers_of(row)), texts, row.parent_span_id))
+    return DIGEST(content).digest()[:DIGEST_BYTES]
+
+
 def _digest(parts: tuple[Any, ...], *, size: int = 8) -> bytes:
     return blake2b(repr(parts).encode("utf-8", "replace"), digest_size=size).digest()
 
@@ -218,15 +247,12 @@ def _events_json(events: Sequence[SpanEvent]) -> str:
     return to_json([[event.time_ns, event.name, event.attributes, event.dropped_attributes] for event in events])
 
 
-def _links_json(end: SpanEnd) -> str:
-    if not end.links:
-        return "[]"
-    return to_json(
-        [
-            [link.trace_id.hex(), link.span_id.hex(), link.trace_state, link.attributes, link.dropped_attributes, link.flags]
-            for link in end.links
-        ]
-    )
+def links_json(links: Iterable[SpanLink]) -> str:
+    """Return a span's links as the text of their column."""
+    found = [
+        [link.trace_id.hex(), link.span_id.hex(), link.trace_state, link.attributes, link.dropped_attributes, link.flags] for link in links
+    ]
+    return to_json(found) if found else "[]"
 
 
 def _error_of(end: SpanEnd) -> str:
@@ -236,7 +262,12 @@ def _error_of(end: SpanEnd) -> str:
             return describe_exception(event.attributes) or end.status_message
     if end.status_code != c.STATUS_ERROR:
         return ""
-    return end.status_message or str(end.attributes.get(c.ERROR_TYPE, ""))
+    return end.status_message or describe_error_type(end.attributes)
+
+
+def describe_error_type(attributes: Attributes) -> str:
+    """Return what a failed span that says no more calls its error."""
+    return str(attributes.get(c.ERROR_TYPE, ""))
 
 
 def describe_exception(attributes: Attributes) -> str:

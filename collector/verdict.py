@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from collector.errors import FlowspanError
 from collector.model import Batch
 
 
@@ -35,5 +36,24 @@ class Verdict:
     warning: str = ""
 
 
-# Turns a body into rows, in the writer's thread. Raises Rejected if the body as a whole cannot be read.
+# Turns a body into rows, in a writer's thread. Raises Rejected if the body as a whole cannot be read.
 Decode = Callable[[], Decoded]
+
+
+@dataclass(frozen=True, slots=True)
+class Joint:
+    """How bodies of one kind are decoded in one call, in a writer's thread, which pays from worth_bytes on, of all of them together.
+
+    decode: takes the bodies and when each came in; returns for each, in order, what it turned out to be or why it cannot be read.
+    """
+
+    decode: Callable[[Sequence[bytes], Sequence[int]], Sequence[Decoded | FlowspanError]]
+    worth_bytes: int
+
+
+class JointBody(NamedTuple):
+    """A body that may be decoded with others of its kind. received_ns: when it came in."""
+
+    kind: Joint
+    body: bytes
+    received_ns: int

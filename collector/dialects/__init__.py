@@ -23,11 +23,21 @@ class Recogniser(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Dialect:
-    """One way of naming runs and tasks. order: lower is asked first (ours 0, named systems 100, conventions 200, plain traces 1000)."""
+    """One way of naming runs and tasks. order: lower is asked first (ours 0, named systems 100, conventions 200, plain traces 1000).
+
+    table: what `recognise` is a method of, found by itself. If it is a Table, the spans of large requests are recognised a column at a time
+    (collector/otlp/columns/); a dialect that is a function costs these a call a span, and the rows that go with it.
+    """
 
     name: str
     order: int
     recognise: Recogniser
+    table: object | None = None
+
+    def __post_init__(self) -> None:
+        """Find the table. It stays when `recognise` is wrapped, as plugins.py does."""
+        if self.table is None:
+            object.__setattr__(self, "table", getattr(self.recognise, "__self__", None))
 
 
 # Where an end says how it ended: the conventions keep a word for the run and one for the task run.

@@ -52,18 +52,30 @@ class Table:
         A task without a run id has an empty run_key: its nearest ancestor with one says which run it is in.
         """
         own, anywhere = (fact.attributes,), (fact.attributes, fact.resource.attributes)
-        stated_run = _find(self.run_id, anywhere)
         task_name = _text(_find(self.task_name, own))
         node = _text(_find(self.node, own)) or task_name
-        if stated_run is None and not node:
+        if not node and _find(self.run_id, anywhere) is None:
             return None
-        work = Work(task_name=task_name, node=short_key(node), task_key=short_key(_text(_find(self.task_key, own)) or task_name))
-        if stated_run is not None and not self._name_run(work, _text(stated_run), anywhere):
+        work = self.name_run(anywhere)
+        if work is None:
             return None
-        work.flow_name = _text(_find(self.flow_name, anywhere))
-        work.flow_key = short_key(_text(_find(self.flow_key, anywhere)) or work.flow_name)
+        work.task_name, work.node = task_name, short_key(node)
+        work.task_key = short_key(_text(_find(self.task_key, own)) or task_name)
         work.attempt = self._attempt(fact)
         work.role = self._role(fact, work)
+        return work
+
+    def name_run(self, places: Sequence[Attributes]) -> Work | None:
+        """Return a Work that says which run and flow it is, as far as attributes in these places do; None if the run id is of no use.
+
+        Its run_key is empty if there is no run id.
+        """
+        work = Work()
+        stated_run = _find(self.run_id, places)
+        if stated_run is not None and not self._name_run(work, _text(stated_run), places):
+            return None
+        work.flow_name = _text(_find(self.flow_name, places))
+        work.flow_key = short_key(_text(_find(self.flow_key, places)) or work.flow_name)
         return work
 
     def _name_run(self, work: Work, run_id: str, places: Sequence[Attributes]) -> bool:
@@ -79,18 +91,23 @@ class Table:
         """A retry notice's number is that of the try that failed; it does not number the span."""
         if isinstance(fact, SpanMoment) and fact.kind == c.RETRIED:
             return None
-        return _whole(_find(self.attempt, (fact.attributes,)))
+        return self.attempt_of(fact.attributes)
+
+    def attempt_of(self, own: Attributes) -> int | None:
+        """Return which attempt a span with these attributes is."""
+        return _whole(_find(self.attempt, (own,)))
 
     def _role(self, fact: SpanEnd | SpanMoment | LogLine, work: Work) -> str:
-        if isinstance(fact, LogLine):
-            return c.ROLE_PART
-        own = (fact.attributes,)
-        stated = _find(self.role, own)
-        if stated in (_TASK_ROLES if work.node else _RUN_ROLES):
+        return c.ROLE_PART if isinstance(fact, LogLine) else self.role_of(fact.attributes, work.attempt, has_node=bool(work.node))
+
+    def role_of(self, own: Attributes, attempt: int | None, *, has_node: bool) -> str:
+        """Return the role of a span with these attributes."""
+        stated = _find(self.role, (own,))
+        if stated in (_TASK_ROLES if has_node else _RUN_ROLES):
             return str(stated)
-        if work.node:
-            return c.ROLE_ATTEMPT if work.attempt else c.ROLE_TASK
-        return c.ROLE_PART if _find(self.run_id + self.flow_name, own) is None else c.ROLE_RUN
+        if has_node:
+            return c.ROLE_ATTEMPT if attempt else c.ROLE_TASK
+        return c.ROLE_PART if _find(self.run_id + self.flow_name, (own,)) is None else c.ROLE_RUN
 
 
 def _find(keys: Keys, places: Sequence[Attributes]) -> Any:

@@ -52,7 +52,7 @@ def _finished(span: Span, resource: Resource, scope: Scope) -> SpanEnd:
         dropped_attributes=span.dropped_attributes_count,
         events=_read_events(span.events) if span.events else (),
         dropped_events=span.dropped_events_count,
-        links=tuple(_read_links(span.links)) if span.links else (),
+        links=tuple(read_links(span.links)) if span.links else (),
         dropped_links=span.dropped_links_count,
         resource=resource,
         scope=scope,
@@ -83,7 +83,7 @@ def _read_events(events: Iterable[Span.Event]) -> Sequence[SpanEvent]:
     ]
 
 
-def _read_links(links: Iterable[Span.Link]) -> Iterator[SpanLink]:
+def read_links(links: Iterable[Span.Link]) -> Iterator[SpanLink]:
     """A link to nowhere is left out; its span is not (trace.proto calls such a link invalid, not the span)."""
     for link in links:
         if is_id(link.trace_id, TRACE_ID_BYTES) and is_id(link.span_id, SPAN_ID_BYTES):

@@ -1,17 +1,17 @@
 """The facts of a run become what people see of it: `fold`. Pure; no order of arrival, no duplicate changes its answer.
 
-The steps: greatest facts (winners.py), whose run each span is (lineage.py), then here the states of design section 3, first match wins.
+The steps: greatest facts (winners.py), whose run each span is (lineage.py), task runs (task_runs.py, tries.py), and here the run's own
+state, design section 3, first match wins. What a storage that knows a large run better than span by span needs of them is public.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from collector.attributes import attributes_from_json
-from collector.lineage import Claim, Lineage, trace_lineage
+from collector.lineage import Claim, trace_lineage
 from collector.model import FoldMoment, FoldSpan
 from collector.picture import (
     CANCELLED,
@@ -22,26 +22,17 @@ from collector.picture import (
     PENDING,
     QUEUED,
     RUNNING,
-    SKIPPED,
     SUCCEEDED,
     TERMINAL,
-    Attempt,
     Run,
     RunPicture,
     TaskRun,
 )
-from collector.tries import Tries, give_retries, retries_of, settle_attempts, tries_of
+from collector.task_runs import fold_tasks, place_of, settle_tasks
+from collector.tries import retries_of
 from collector.winners import Seen, are_paused, greatest_facts, stated_key
+from collector.words import first_number, first_text, greatest_end, merged_attributes, sequence_of, stated_state, text_of, whole_number
 from otel_bridge import conventions as c
-
-STATE_OF_RESULT = {
-    c.RESULT_SUCCESS: SUCCEEDED,
-    c.RESULT_FAILURE: FAILED,
-    c.RESULT_ERROR: FAILED,
-    c.RESULT_TIMEOUT: FAILED,
-    c.RESULT_CANCELLATION: CANCELLED,
-    c.RESULT_SKIP: SKIPPED,
-}
 
 
 @dataclass(slots=True)
@@ -59,6 +50,23 @@ class Facts:
     first_ns: int = 0
 
 
+@dataclass(slots=True)
+class Signs:
+    """What the spans of a run say together, whichever of them are its tasks. A storage may gather it without folding every span.
+
+    state: RUNNING if any began or ended, else QUEUED if any waits, else PENDING. first_ns: when anything was first known of any of them.
+    first_sign_ns: when the first began or ended, as far as anybody can tell. flows: their (flow_key, flow_name), in order of first_ns.
+    days: those their facts lie on, none if there is no span. processes: those that have open spans.
+    """
+
+    state: str
+    first_ns: int
+    first_sign_ns: int
+    flows: Iterable[tuple[str, str]]
+    days: Collection[int]
+    processes: Collection[str]
+
+
 def fold(run_key: bytes, facts: Facts, now_ns: int) -> RunPicture:
     """Return the picture of one run from all facts in its traces.
 
@@ -67,19 +75,15 @@ def fold(run_key: bytes, facts: Facts, now_ns: int) -> RunPicture:
     run.recheck_ns says when to ask again.
     """
     lineage = trace_lineage(run_key, greatest_facts(facts.spans, facts.moments), facts.claims)
-    run = _describe_run(run_key, lineage, facts)
-    end = _greatest_end(lineage.run_spans)
-    tasks = [_fold_task(node, spans) for node, spans in sorted(lineage.tasks.items())]
-    give_retries(tasks, retries_of(lineage.members))
-    run.status = _run_state(run, lineage, end, tasks)
-    if run.status in TERMINAL and run.kind == KIND_TRACE:
-        _keep_beating_trace_open(run, lineage, facts.beating_until_ns, now_ns)
-    run.finished_ns = _run_finish(run, lineage, end)
-    if run.status in TERMINAL:
-        _close_open_tasks(tasks, run.finished_ns)
-    settle_attempts(tasks)
-    tasks.sort(key=lambda task: (task.started_ns or 2**63, task.node))
-    run.counts = dict(Counter(task.status for task in tasks))
+    signs = signs_of(lineage.members)
+    signs.first_ns = signs.first_ns or facts.first_ns
+    run = describe_run(run_key, facts.claims, lineage.run_spans, signs)
+    tasks = fold_tasks(lineage.tasks, retries_of(lineage.members))
+    failed = any(task.status == FAILED for task in tasks)
+    settle_run(run, lineage.run_spans, facts.beating_until_ns, now_ns, failed=failed)
+    settle_tasks(run, tasks)
+    tasks.sort(key=place_of)
+    run.counts = dict(Counter([task.status for task in tasks]))
     run.error = "" if run.status == SUCCEEDED else run.error or _first_error(tasks)
     return RunPicture(run, tasks, lineage.owners, lineage.own_traces)
 
@@ -87,177 +91,80 @@ def fold(run_key: bytes, facts: Facts, now_ns: int) -> RunPicture:
 # --- the run ---------------------------------------------------------------------------------------------------------------------------
 
 
-def _describe_run(run_key: bytes, lineage: Lineage, facts: Facts) -> Run:
-    members = lineage.members
-    claims = [claim for claim in sorted(facts.claims) if claim.run_key == run_key]
-    claim = next((claim for claim in claims if claim.source != c.TRACE_SOURCE), claims[0])
-    speakers = [*lineage.run_spans, *members]
-    attributes = _merged_attributes(lineage.run_spans)
-    times = [seen.first_ns for seen in members if seen.first_ns]
-    starts = [seen.started_ns or seen.first_ns for seen in members if seen.begun or seen.end]
-    days = [day for seen in members for day in seen.days] or [0]
+def signs_of(members: Sequence[Seen]) -> Signs:
+    """Return what the spans of a run say together. members: by first_ns."""
+    worked = [seen for seen in members if seen.end or seen.begun]
+    state = RUNNING if worked else QUEUED if any(seen.queued for seen in members) else PENDING
+    return Signs(
+        state=state,
+        first_ns=first_number(seen.first_ns for seen in members),
+        first_sign_ns=min([seen.started_ns or seen.first_ns for seen in worked], default=0),
+        flows=dict.fromkeys((seen.work.flow_key, seen.work.flow_name) for seen in members),
+        days={day for seen in members for day in seen.days},
+        processes={seen.process for seen in members if seen.process and seen.is_open},
+    )
+
+
+def describe_run(run_key: bytes, claims: Iterable[Claim], run_spans: Sequence[Seen], signs: Signs) -> Run:
+    """Return a run as what its own spans and all its spans together say, before its state is known. run_spans: by first_ns."""
+    named = {claim.run_key for claim in claims if claim.source != c.TRACE_SOURCE}
+    own = [claim for claim in sorted(claims) if claim.run_key == run_key]
+    claim = next((claim for claim in own if claim.source != c.TRACE_SOURCE), own[0])
+    attributes = merged_attributes(run_spans)
+    flows = [*((seen.work.flow_key, seen.work.flow_name) for seen in run_spans), *signs.flows]
     return Run(
         run_key=run_key,
         source=claim.source,
         run_id=claim.run_id,
         generation=claim.generation,
-        kind=KIND_RUN if lineage.named else KIND_TRACE,
-        status=PENDING,
-        flow_key=stated_key((seen.work.flow_key, seen.work.flow_name) for seen in speakers),
-        flow_name=_first(seen.work.flow_name for seen in speakers),
-        flow_id=_text(attributes.get(c.FLOW_ID)),
-        description=_text(attributes.get(c.FLOW_DESCRIPTION)),
-        started_ns=_first_number(seen.started_ns for seen in lineage.run_spans) or min(starts, default=0),
-        first_ns=min(times, default=facts.first_ns),
+        kind=KIND_RUN if run_key in named else KIND_TRACE,
+        status=signs.state,
+        flow_key=stated_key(flows),
+        flow_name=first_text(name for _, name in flows),
+        flow_id=text_of(attributes.get(c.FLOW_ID)),
+        description=text_of(attributes.get(c.FLOW_DESCRIPTION)),
+        started_ns=first_number(seen.started_ns for seen in run_spans) or signs.first_sign_ns,
+        first_ns=signs.first_ns,
         params=attributes.get(c.PARAMS),
         metadata=_metadata(attributes),
-        tags=_sequence(attributes.get(c.TAGS)),
-        error=_first(seen.end.error for seen in lineage.run_spans if seen.end),
-        tasks_declared=_whole(attributes.get(c.TASKS_DECLARED)),
-        hidden=not lineage.named and not members,
-        trace_ids=sorted({claim.trace_id for claim in claims}),
-        first_day=min(days),
-        last_day=max(days),
-        processes=sorted({seen.process for seen in members if seen.is_open and seen.process}),
+        tags=sequence_of(attributes.get(c.TAGS)),
+        error=first_text(seen.end.error for seen in run_spans if seen.end),
+        tasks_declared=whole_number(attributes.get(c.TASKS_DECLARED)),
+        hidden=run_key not in named and not signs.days,
+        trace_ids=sorted({claim.trace_id for claim in own}),
+        first_day=min(signs.days, default=0),
+        last_day=max(signs.days, default=0),
+        processes=sorted(signs.processes),
     )
 
 
-def _run_state(run: Run, lineage: Lineage, end: FoldSpan | None, tasks: Sequence[TaskRun]) -> str:
-    if any(seen.cancelled for seen in lineage.run_spans):
-        return CANCELLED
-    if end is not None:
-        stated = _stated_state(end)
-        if stated or run.kind == KIND_TRACE:
-            return stated or SUCCEEDED
-        return FAILED if any(task.status == FAILED for task in tasks) else SUCCEEDED
-    if are_paused(lineage.run_spans):
-        return PAUSED
-    if any(seen.begun or seen.end for seen in lineage.members):
-        return RUNNING
-    return QUEUED if any(seen.queued for seen in lineage.members) else PENDING
+def settle_run(run: Run, run_spans: Sequence[Seen], beating_until_ns: Mapping[str, int], now_ns: int, *, failed: bool) -> None:
+    """Set a described run's state and end. failed: whether any of its task runs has FAILED."""
+    end = greatest_end(run_spans)
+    cancelled = any(seen.cancelled for seen in run_spans)
+    if cancelled:
+        run.status = CANCELLED
+    elif end is not None:
+        run.status = stated_state(end) or (FAILED if failed and run.kind == KIND_RUN else SUCCEEDED)
+    elif are_paused(run_spans):
+        run.status = PAUSED
+    if run.status in TERMINAL and run.kind == KIND_TRACE and not cancelled:
+        _keep_beating_trace_open(run, beating_until_ns, now_ns)
+    if run.status in TERMINAL:
+        run.finished_ns = end.end_ns if end is not None else max(seen.cancelled_ns for seen in run_spans)
 
 
-def _stated_state(end: FoldSpan) -> str:
-    """Return what an end says of itself: its result word, else its status; empty if it only says that it is over."""
-    if end.result in STATE_OF_RESULT:
-        return STATE_OF_RESULT[end.result]
-    return {c.STATUS_ERROR: FAILED, c.STATUS_OK: SUCCEEDED}.get(end.status_code, "")
-
-
-def _keep_beating_trace_open(run: Run, lineage: Lineage, beating_until_ns: Mapping[str, int], now_ns: int) -> None:
+def _keep_beating_trace_open(run: Run, beating_until_ns: Mapping[str, int], now_ns: int) -> None:
     """Never infer completion from the root's end alone: an open span in a process that beats is work going on. A person's word stands."""
-    if any(seen.cancelled for seen in lineage.run_spans):
-        return
-    until = [beating_until_ns.get(seen.process, 0) for seen in lineage.members if seen.is_open]
-    alive = [time for time in until if time > now_ns]
+    alive = [beating_until_ns[process] for process in run.processes if beating_until_ns.get(process, 0) > now_ns]
     if alive:
         run.status = RUNNING
         run.recheck_ns = max(alive)
 
 
-def _run_finish(run: Run, lineage: Lineage, end: FoldSpan | None) -> int:
-    if run.status not in TERMINAL:
-        return 0
-    if end is not None:
-        return end.end_ns
-    return max((seen.cancelled_ns for seen in lineage.run_spans), default=0)
-
-
-def _close_open_tasks(tasks: Iterable[TaskRun], finished_ns: int) -> None:
-    """A run that is over has no open tasks; a real end that comes later replaces the inferred one."""
-    for task in tasks:
-        if task.status in TERMINAL:
-            continue
-        begun = task.status in (RUNNING, PAUSED)
-        task.status = CANCELLED if begun else SKIPPED
-        task.finished_ns = max(finished_ns, task.started_ns) if begun else 0
-        task.inferred = True
-
-
 def _first_error(tasks: Iterable[TaskRun]) -> str:
     failed = [task for task in tasks if task.status == FAILED and task.error]
     return min(failed, key=lambda task: (task.finished_ns, task.node)).error if failed else ""
-
-
-# --- a task run ------------------------------------------------------------------------------------------------------------------------
-
-
-def _fold_task(node: str, spans: Sequence[Seen]) -> TaskRun:
-    own, tries = tries_of(spans)
-    newest = max(tries, default=0)
-    deciding = _deciding_end(own) or _deciding_end(tries.get(newest, ()))
-    attributes = _merged_attributes(own or spans)
-    status = _task_state(own, tries, deciding)
-    name = _first(seen.work.task_name for seen in spans) or _first(seen.name for seen in spans)
-    starts = [seen.started_ns for seen in spans if seen.started_ns]
-    return TaskRun(
-        node=node,
-        task_key=stated_key((seen.work.task_key, seen.work.task_name) for seen in spans) or name,
-        task_name=name,
-        status=status,
-        started_ns=_first_number(seen.started_ns for seen in own) or min(starts, default=0),
-        finished_ns=_task_finish(status, own, deciding),
-        error=deciding.error if deciding and status == FAILED else "",
-        attempt=max(_whole(attributes.get(c.ATTEMPTS)) or 1, 1, newest),
-        attempts=[_attempt(number, tries[number]) for number in sorted(tries)],
-        priority=_whole(attributes.get(c.PRIORITY)),
-        tags=_sequence(attributes.get(c.TAGS)),
-        run_in=_text(attributes.get(c.RUN_IN)),
-        description=_text(attributes.get(c.TASK_DESCRIPTION)),
-        upstream=_sequence(attributes.get(c.UPSTREAM)),
-    )
-
-
-def _deciding_end(spans: Sequence[Seen]) -> FoldSpan | None:
-    """Return the end that speaks for the task run: none that says that another try follows."""
-    return _greatest_end([seen for seen in spans if seen.end is not None and seen.end.result != c.RESULT_RETRY])
-
-
-def _task_state(own: Sequence[Seen], tries: Tries, deciding: FoldSpan | None) -> str:
-    if any(seen.cancelled for seen in own):
-        return CANCELLED
-    if deciding is not None:
-        return _stated_state(deciding) or SUCCEEDED
-    if are_paused(own):
-        return PAUSED
-    if tries or any(seen.begun or seen.end for seen in own):
-        return RUNNING
-    return QUEUED if any(seen.queued for seen in own) else PENDING
-
-
-def _task_finish(status: str, own: Sequence[Seen], deciding: FoldSpan | None) -> int:
-    if status not in TERMINAL:
-        return 0
-    return deciding.end_ns if deciding is not None else max((seen.cancelled_ns for seen in own), default=0)
-
-
-def _attempt(number: int, spans: Sequence[Seen]) -> Attempt:
-    end = _greatest_end(spans)
-    started_ns = min((seen.started_ns for seen in spans if seen.started_ns), default=0)
-    if end is None:
-        return Attempt(number, RUNNING if any(seen.begun for seen in spans) else PENDING, started_ns)
-    status = FAILED if end.result == c.RESULT_RETRY else _stated_state(end) or SUCCEEDED
-    return Attempt(number, status, started_ns, end.end_ns, end.error if status == FAILED else "")
-
-
-# --- words from several facts ----------------------------------------------------------------------------------------------------------
-
-
-def _greatest_end(spans: Iterable[Seen]) -> FoldSpan | None:
-    ends = [seen.end for seen in spans if seen.end is not None]
-    return max(ends, key=lambda end: (end.rank, end.weight, end.digest), default=None)
-
-
-def _merged_attributes(spans: Sequence[Seen]) -> dict[str, Any]:
-    """Merge what a span's moments and end say: the end last, so that its word stands."""
-    merged: dict[str, Any] = {}
-    for seen in spans:
-        often = [moment for moment in seen.often if moment.kind != c.RETRIED]
-        once = [seen.once[kind] for kind in (c.ANNOUNCED, c.QUEUED, c.BEGUN) if kind in seen.once]
-        texts = [moment.attributes for moment in (*once, *often)] + ([seen.end.attributes] if seen.end is not None else [])
-        for text in texts:
-            merged.update(attributes_from_json(text))
-    return merged
 
 
 def _metadata(attributes: Mapping[str, Any]) -> Any:
@@ -267,26 +174,3 @@ def _metadata(attributes: Mapping[str, Any]) -> Any:
     if stated is not None and not isinstance(stated, dict):
         return {**known, "metadata": stated} if known else stated
     return {**known, **(stated or {})} or None
-
-
-def _first(values: Iterable[str]) -> str:
-    return next((value for value in values if value), "")
-
-
-def _first_number(values: Iterable[int]) -> int:
-    return next((value for value in values if value), 0)
-
-
-def _whole(value: Any) -> int | None:
-    """Return a whole number that fits an int column of any database, else None."""
-    return value if isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**31 else None
-
-
-def _text(value: Any) -> str:
-    return "" if value is None else str(value)
-
-
-def _sequence(value: Any) -> Sequence[Any]:
-    if value is None:
-        return ()
-    return value if isinstance(value, list) else [value]

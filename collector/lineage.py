@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+from operator import attrgetter
 from typing import NamedTuple
 
 from collector.winners import Seen, SpanKey
 from otel_bridge import conventions as c
+from otel_bridge.facts import Work
 
 NOBODY = b""
 
@@ -51,7 +53,8 @@ def trace_lineage(run_key: bytes, seen: Mapping[SpanKey, Seen], claims: Sequence
             claimants.setdefault(claim.trace_id, set()).add(claim.run_key)
     belongs = _Belonging(seen, claimants)
     members = [span for span in seen.values() if belongs.run_of(span) == run_key]
-    members.sort(key=lambda span: (span.first_ns, span.trace_id, span.span_id))
+    members.sort(key=attrgetter("key"))  # as they mostly come, so that sorting twice costs half of sorting by pairs
+    members.sort(key=attrgetter("first_ns"))
     lineage = Lineage(named=run_key in named, members=members)
     lineage.own_traces = frozenset(claim.trace_id for claim in claims if belongs.by_trace(claim.trace_id) == run_key)
     _assign_roles(lineage, run_key, seen)
@@ -67,17 +70,24 @@ class _Belonging:
         self._known: dict[SpanKey, bytes] = {}
 
     def run_of(self, span: Seen) -> bytes:
+        run_key = span.work.run_key or self._known.get(span.parent_key)
+        if run_key is None:  # NOBODY is an answer too
+            run_key = self._look_up(span)
+        self._known[span.key] = run_key
+        return run_key
+
+    def _look_up(self, span: Seen) -> bytes:
         path: dict[SpanKey, None] = {}
         current: Seen | None = span
         run_key = None
         while current is not None and current.key not in path:  # else its parents go round in a circle
-            run_key = self._known.get(current.key, current.work.run_key or None)  # NOBODY is an answer too
+            run_key = self._known.get(current.key, current.work.run_key or None)
             path[current.key] = None
             if run_key is not None:
                 break
-            current = self._seen.get((current.trace_id, current.parent_span_id))
+            current = self._seen.get(current.parent_key)
         if run_key is None:
-            run_key = self.by_trace(span.trace_id)
+            run_key = self.by_trace(span.key[0])
         self._known.update(dict.fromkeys(path, run_key))
         return run_key
 
@@ -97,7 +107,7 @@ def _assign_roles(lineage: Lineage, run_key: bytes, seen: Mapping[SpanKey, Seen]
         lineage.run_spans = [span for span in members if not span.parent_span_id][:1]
         tasks = []
     if not tasks:
-        tasks = [_as_task(span) for span in _plain_tasks(lineage, seen)]
+        tasks = [as_task(span) for span in _plain_tasks(lineage, seen)]
     for span in tasks:
         lineage.tasks.setdefault(span.work.node, []).append(span)
     _find_owners(lineage, tasks, seen)
@@ -107,35 +117,37 @@ def _plain_tasks(lineage: Lineage, seen: Mapping[SpanKey, Seen]) -> list[Seen]:
     """Without a word on tasks, the children of the root are tasks; until the root comes, the spans whose parent nobody has seen."""
     roots = {span.key for span in lineage.run_spans}
     others = [span for span in lineage.members if span.key not in roots and span.work.role != c.ROLE_RUN]
-    children = [span for span in others if (span.trace_id, span.parent_span_id) in roots]
+    children = [span for span in others if span.parent_key in roots]
     if lineage.named:
-        return children or ([] if roots else _orphans(others, seen))
-    return [span for span in others if (span.trace_id, span.parent_span_id) in roots or _is_orphan(span, seen)]
+        return children or ([] if roots else [span for span in others if span.parent_span_id and span.parent_key not in seen])
+    return [span for span in others if span.parent_key in roots or span.parent_key not in seen]
 
 
-def _orphans(spans: Iterable[Seen], seen: Mapping[SpanKey, Seen]) -> list[Seen]:
-    return [span for span in spans if span.parent_span_id and _is_orphan(span, seen)]
-
-
-def _is_orphan(span: Seen, seen: Mapping[SpanKey, Seen]) -> bool:
-    return (span.trace_id, span.parent_span_id) not in seen
-
-
-def _as_task(span: Seen) -> Seen:
-    """A plain span's node is its id: its name may repeat, and a number by order would change when a late one arrives."""
-    work = replace(span.work, node=span.span_id.hex(), task_name=span.name, task_key=span.name, role=c.ROLE_TASK)
-    return replace(span, work=work)
+def as_task(span: Seen) -> Seen:
+    """Return a plain span as a task's: its node is its id, for its name may repeat and a number by order would change with a late one."""
+    told, name = span.work, span.name
+    node = span.key[1].hex()
+    own = (told.source, told.run_id, told.generation, told.run_key, told.flow_key, told.flow_name)
+    work = Work(*own, task_key=name, task_name=name, node=node, attempt=told.attempt, role=c.ROLE_TASK)
+    return span.with_work(work)
 
 
 def _find_owners(lineage: Lineage, tasks: Iterable[Seen], seen: Mapping[SpanKey, Seen]) -> None:
     """A span's owner is that of its nearest ancestor, which may be reached through spans of another run."""
     found = {span.key: span.work.node for span in tasks} | {span.key: "" for span in lineage.run_spans}
     for span in lineage.members:
-        path: dict[SpanKey, None] = {}
-        current: Seen | None = span
-        while current is not None and current.key not in found and current.key not in path:
-            path[current.key] = None
-            current = seen.get((current.trace_id, current.parent_span_id))
-        owner = found.get(current.key, "") if current is not None else ""
-        found.update(dict.fromkeys(path, owner))
+        if span.key not in found:
+            owner = found.get(span.parent_key)
+            found[span.key] = _owner_above(span, found, seen) if owner is None else owner
     lineage.owners = {span.key: found[span.key] for span in lineage.members}
+
+
+def _owner_above(span: Seen, found: dict[SpanKey, str], seen: Mapping[SpanKey, Seen]) -> str:
+    path: dict[SpanKey, None] = {}
+    current: Seen | None = span
+    while current is not None and current.key not in found and current.key not in path:
+        path[current.key] = None
+        current = seen.get(current.parent_key)
+    owner = found.get(current.key, "") if current is not None else ""
+    found.update(dict.fromkeys(path, owner))
+    return owner

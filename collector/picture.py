@@ -52,6 +52,7 @@ class Run:
 
     counts: task runs by state. hidden: a provisional trace with no span of its own, named runs have claimed them; it is not listed.
     recheck_ns: when time alone may change the state, 0 = never. processes: those whose spans are open.
+    partly_deleted: facts of earlier days were too old and are gone; everything else here is as it was before.
     """
 
     run_key: bytes
@@ -79,6 +80,7 @@ class Run:
     last_day: int = 0
     recheck_ns: int = 0
     processes: Sequence[str] = ()
+    partly_deleted: bool = False
 
 
 @dataclass(slots=True)

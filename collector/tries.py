@@ -30,18 +30,20 @@ class Retry:
     error: str
 
 
-def tries_of(spans: Sequence[Seen]) -> tuple[list[Seen], Tries]:
+def tries_of(spans: Sequence[Seen]) -> tuple[Sequence[Seen], Tries]:
     """Split a node's spans into its own (attempt 0) and its attempts by number.
 
     One span without a number is the task run itself, beside what an event said of attempt 0, unless it says that another try follows;
     several are attempts in order of start.
     """
+    if len(spans) == 1 and not spans[0].work.attempt and not _is_attempt(spans[0]):
+        return spans, {}
     own = [span for span in spans if span.work.attempt == 0]
     tries: dict[int, list[Seen]] = {}
     for span in spans:
         if span.work.attempt:
             tries.setdefault(span.work.attempt, []).append(span)
-    unnumbered = sorted((span for span in spans if span.work.attempt is None), key=lambda span: (span.started_ns, span.trace_id, span.span_id))
+    unnumbered = sorted((span for span in spans if span.work.attempt is None), key=lambda span: (span.started_ns, span.key))
     if len(unnumbered) == 1 and not _is_attempt(unnumbered[0]):
         return [*own, *unnumbered], tries
     after = max(tries, default=0)
@@ -74,20 +76,22 @@ def give_retries(tasks: Sequence[TaskRun], retries: Iterable[Retry]) -> None:
 
     Of several notices of one try of a node, the first in time stays.
     """
+    nodes: dict[str, TaskRun] = {}
+    names: dict[str, list[TaskRun]] = {}
+    for task in tasks:
+        nodes[task.node] = task
+        names.setdefault(task.task_name, []).append(task)
     taken: dict[str, list[Retry]] = {}
     for retry in retries:
-        task = _task_of(retry, tasks)
-        if task is not None:
-            taken.setdefault(task.node, []).append(retry)
-    for task in tasks:
-        if task.node in taken:
-            _add_tries(task, sorted(taken[task.node], key=lambda retry: (retry.number, retry.time_ns)))
+        owner = nodes.get(retry.node) if retry.node else _only_open(names.get(retry.task_name, ()), retry.time_ns)
+        if owner is not None:
+            taken.setdefault(owner.node, []).append(retry)
+    for node, notices in taken.items():
+        _add_tries(nodes[node], sorted(notices, key=lambda retry: (retry.number, retry.time_ns)))
 
 
-def _task_of(retry: Retry, tasks: Sequence[TaskRun]) -> TaskRun | None:
-    if retry.node:
-        return next((task for task in tasks if task.node == retry.node), None)
-    open_then = [task for task in tasks if task.task_name == retry.task_name and _was_open(task, retry.time_ns)]
+def _only_open(tasks: Iterable[TaskRun], time_ns: int) -> TaskRun | None:
+    open_then = [task for task in tasks if _was_open(task, time_ns)]
     return open_then[0] if len(open_then) == 1 else None
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import fields
 from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from collector.winners import Seen, are_paused, greatest_facts
+from collector.model import FoldMoment, FoldSpan
+from collector.winners import WORK_COLUMNS, Seen, are_paused, greatest_facts
 from otel_bridge import conventions as c
 from otel_bridge.facts import RANK_STAMPED, RANK_TIMED, Fact, SpanEnd, SpanMoment, Work
 from tests.builders import TRACE, FoldRows, Store, at, fold_rows, moment, span, span_id
@@ -90,6 +92,12 @@ def test_the_end_speaks_before_the_moments_and_these_fill_what_it_leaves_out() -
     )
 
 
+def test_the_words_of_an_end_and_of_a_moment_are_their_last_columns() -> None:
+    words = tuple(field.name for field in fields(Work) if field.name != "dialect")
+
+    assert [words, words] == [FoldSpan._fields[WORK_COLUMNS:], FoldMoment._fields[WORK_COLUMNS:]]
+
+
 # R072
 def test_a_retry_without_a_node_does_not_name_the_runs_span() -> None:
     retry = moment(c.RETRIED, "a", ms=1, work=Work("flowspan", "r1", 0, b"k" * 16, task_name="load", role=c.ROLE_RUN))
@@ -125,7 +133,7 @@ MOMENTS = st.builds(
     st.sampled_from(("", "p1", "p2")),
 )
 ENDS = st.builds(
-    lambda name, start, end, result: span(name, start=start, end=end, result=result),
+    lambda name, start, end, result: span(name, start=start, end=end, result=result, attributes={c.TASK_RUN_RESULT: result}),
     st.sampled_from("ab"),
     TIMES,
     TIMES,

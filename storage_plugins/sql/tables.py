@@ -9,10 +9,19 @@ from typing import Any, get_type_hints
 
 from sqlalchemy import BigInteger, Column, Index, LargeBinary, PrimaryKeyConstraint, Table, Text, text
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from sqlalchemy.types import TypeEngine
 
 from collector.model import LogRow, MomentRow, ProcessRow, ResourceRow, ScopeRow, SpanRow
 
-_TYPES: dict[Any, type[BigInteger] | type[Text] | type[LargeBinary]] = {int: BigInteger, str: Text, bytes: LargeBinary}
+# Text is compared byte by byte on every engine: the order of a list, and what a cursor cuts off, must not depend on a server's locale.
+_TYPES: dict[Any, TypeEngine[Any]] = {
+    int: BigInteger(),
+    str: Text().with_variant(Text(collation="C"), "postgresql"),
+    bytes: LargeBinary(),
+}
+
+# Postgres keeps each day's facts in a partition of their own (partition_name), so that dropping a day is no deletion.
+_BY_DAY: dict[str, Any] = {"postgresql_partition_by": "RANGE (day)"}
 
 
 class Base(DeclarativeBase):
@@ -26,6 +35,11 @@ def table_of(model: type[Base]) -> Table:
     table = model.__table__
     assert isinstance(table, Table)
     return table
+
+
+def partition_name(table: str, day: int) -> str:
+    """Return what the partition of a fact table for one day is called on Postgres."""
+    return f"{table}_d{day}"
 
 
 def _columns(row: type[Any]) -> list[Column[Any]]:
@@ -51,6 +65,7 @@ class Span(Base):
         *_columns(SpanRow),
         _seq(),
         PrimaryKeyConstraint("project", "trace_id", "span_id", "day"),
+        **_BY_DAY,
     )
 
 
@@ -63,13 +78,15 @@ class Moment(Base):
         *_columns(MomentRow),
         _seq(),
         PrimaryKeyConstraint("project", "trace_id", "span_id", "day", "kind", "at"),
+        **_BY_DAY,
     )
 
 
 class Log(Base):
     """collector.model.LogRow, and the transaction it came with.
 
-    Read by (project, trace_id, time_ns); logs_new finds what came since a cursor without walking a long run's lines.
+    Read by (project, trace_id, time_ns); logs_new finds what came since a cursor without walking a long run's lines. On Postgres it is a
+    BRIN, which writing does not feel (1.01 of no index; a B-tree 0.67): rows lie in the order they came in, but for a few.
     """
 
     __table__ = Table(
@@ -78,7 +95,7 @@ class Log(Base):
         *_columns(LogRow),
         _seq(),
         PrimaryKeyConstraint("project", "trace_id", "time_ns", "digest", "twin", "day"),
-        Index("logs_new", "seq"),
+        Index("logs_new", "seq", postgresql_using="brin"),
         Index(
             "logs_once",
             "project",
@@ -89,7 +106,12 @@ class Log(Base):
             sqlite_where=text("stamped = 1"),
             postgresql_where=text("stamped = 1"),
         ),
+        **_BY_DAY,
     )
+
+
+# The tables that grow with what is received, and that Postgres partitions.
+FACTS: tuple[type[Base], ...] = (Span, Moment, Log)
 
 
 class ResourceEntry(Base):
@@ -156,13 +178,21 @@ class Task(Base):
 
 
 class RunEntry(Base):
-    """The cached fold of a run, for lists. version: greatest seq of the facts it was folded from. sort_ns: its start, or first heard of."""
+    """The cached fold of a run, for lists. version: how much the store had seen when it was folded. sort_ns: its start, or first heard of.
+
+    seq: the transaction that last wrote this row, by which a list that is looked at finds what changed.
+    frozen: 1 once an earlier day of the run was dropped: what is left of its facts would fold to something else, so it is never folded again.
+    runs_counted holds all that the counts of a page of flows are made of: 34 ms instead of 460 for 50 flows with 200,000 runs in SQLite.
+    """
 
     __tablename__ = "runs"
     __table_args__ = (
         Index("runs_newest", "project", "kind", "sort_ns", "run_key"),
         Index("runs_in_order", "project", "sort_ns", "run_key"),
         Index("runs_of_flow", "project", "flow_key", "sort_ns", "run_key"),
+        Index("runs_of_status", "project", "status", "sort_ns", "run_key"),
+        Index("runs_counted", "project", "flow_key", "kind", "hidden", "status"),
+        Index("runs_changed", "project", "seq"),
         Index("runs_to_recheck", "recheck_ns", sqlite_where=text("recheck_ns > 0"), postgresql_where=text("recheck_ns > 0")),
     )
 
@@ -191,10 +221,15 @@ class RunEntry(Base):
     recheck_ns: Mapped[int]
     heard_ns: Mapped[int]
     version: Mapped[int]
+    frozen: Mapped[int] = mapped_column(server_default=text("0"))
+    seq: Mapped[int] = mapped_column(server_default=text("0"))
 
 
 class RunTrace(Base):
-    """Which runs have facts in which traces. A trace's provisional run has source `trace`; a row is written once and never changed."""
+    """Which runs have facts in which traces, and of which days: where a read has to look.
+
+    A trace's provisional run has source `trace`; a row is written once and never changed.
+    """
 
     __tablename__ = "run_traces"
     __table_args__ = (Index("run_traces_by_trace", "project", "trace_id"), Index("run_traces_by_id", "project", "run_id"))
@@ -203,6 +238,7 @@ class RunTrace(Base):
     run_key: Mapped[bytes] = mapped_column(primary_key=True)
     trace_id: Mapped[bytes] = mapped_column(primary_key=True)
     source: Mapped[str] = mapped_column(primary_key=True)
+    day: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     run_id: Mapped[str]
     generation: Mapped[int]
     seq: Mapped[int]
@@ -222,18 +258,21 @@ class RunChange(Base):
 
 
 class RunDirty(Base):
-    """A mark: this run must be folded again, for facts up to seq. Written with the facts, so it survives what they survive."""
+    """A mark: this run must be folded again, for the facts of transaction seq. Written with the facts, so it survives what they survive.
+
+    Marks are only added: two writers never wait for each other's, and a fold takes away exactly those it saw.
+    """
 
     __tablename__ = "run_dirty"
 
     project: Mapped[int] = mapped_column(primary_key=True)
     run_key: Mapped[bytes] = mapped_column(primary_key=True)
     trace_id: Mapped[bytes] = mapped_column(primary_key=True)
-    seq: Mapped[int]
+    seq: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
 
 
 class Clock(Base):
-    """One row: the number of the last transaction with facts (SQLite; Postgres has its own)."""
+    """One row. seq: the number of the last transaction; on Postgres, which counts them itself, what is added to its numbers (news.py)."""
 
     __tablename__ = "clock"
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import version
 from typing import Any
 
@@ -23,8 +24,11 @@ from collector.credentials import Keys, RefuseUnauthorized, RequireKey
 from collector.doors import Collector, Door
 from collector.errors import Unavailable
 from collector.folder import Folder
+from collector.lateness import measure_lateness
+from collector.list_tail import ListTail
 from collector.metrics import Metrics
 from collector.receipts import Receipts
+from collector.retention import Retention
 from collector.security_headers import SecurityHeaders
 from collector.settings import Settings
 from collector.storage import Storage
@@ -48,6 +52,7 @@ class Parts:
 
     storage: Storage
     folder: Folder
+    retention: Retention
     collector: Collector
     doors: list[Door]
 
@@ -71,6 +76,7 @@ def create_app(settings: Settings) -> FastAPI:
             for door in parts.doors:
                 app.router.routes.extend(door.routes)
             app.state.collector = parts.collector
+            storage.listen(partial(_call_on, asyncio.get_running_loop(), (parts.collector.tail.hint, parts.collector.list_tail.hint)))
             async with _running(parts, metrics):
                 yield
         finally:
@@ -82,10 +88,16 @@ def create_app(settings: Settings) -> FastAPI:
     return app
 
 
+def _call_on(loop: asyncio.AbstractEventLoop, hints: Iterable[Callable[[], None]]) -> None:
+    """Pass a hint on from a thread of the storage's."""
+    for hint in hints:
+        loop.call_soon_threadsafe(hint)
+
+
 def _compose(settings: Settings, storage: Storage, metrics: Metrics, keys: Keys, receipts: Receipts, manager: PluginManager) -> Parts:
-    folder = Folder(storage.writer, metrics)
     reader = metrics.measure(storage.reader)
-    tail = Tail(reader, metrics, settings.socket_queue)
+    tail, list_tail = Tail(reader, metrics, settings.socket_queue), ListTail(reader, metrics, settings.socket_queue)
+    folder = Folder(storage.writer, metrics, list_tail.hint)
 
     def committed() -> None:
         tail.hint()
@@ -96,20 +108,24 @@ def _compose(settings: Settings, storage: Storage, metrics: Metrics, keys: Keys,
         reader=reader,
         batcher=Batcher(storage.writer, settings, metrics, committed),
         tail=tail,
+        list_tail=list_tail,
         dialects=plugins.load_dialects(manager, metrics),
         keys=keys,
         receipts=receipts,
         metrics=metrics,
         plugins=manager,
     )
-    return Parts(storage, folder, collector, plugins.collect(manager, metrics, "make_doors", collector=collector))
+    doors = plugins.collect(manager, metrics, "make_doors", collector=collector)
+    return Parts(storage, folder, Retention(storage.writer, metrics), collector, doors)
 
 
 @contextlib.asynccontextmanager
 async def _running(parts: Parts, metrics: Metrics) -> AsyncIterator[None]:
     """Run every background task; stop in the order that loses nothing: doors, then the writer, then those who tell of it."""
     background = [(door.name, task) for door in parts.doors for task in door.background]
-    steps = [*background, ("batcher", parts.collector.batcher.run), ("tail", parts.collector.tail.run), ("folder", parts.folder.run)]
+    steps = [*background, ("batcher", parts.collector.batcher.run), ("folder", parts.folder.run), ("retention", parts.retention.run)]
+    steps += [("tail", parts.collector.tail.run), ("list tail", parts.collector.list_tail.run)]
+    steps += [("lateness", partial(measure_lateness, metrics))]
     tasks = [asyncio.create_task(_keep_running(name, step, metrics), name=name) for name, step in steps]
     log.info("storing in %s", parts.storage.name)
     try:
@@ -120,6 +136,7 @@ async def _running(parts: Parts, metrics: Metrics) -> AsyncIterator[None]:
         await asyncio.gather(*tasks, return_exceptions=True)
         await asyncio.to_thread(parts.collector.batcher.close)
         await asyncio.to_thread(parts.folder.close)
+        await asyncio.to_thread(parts.retention.close)
 
 
 async def _keep_running(name: str, step: Callable[[], Coroutine[Any, Any, None]], metrics: Metrics) -> None:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collector.batcher import Batcher
     from collector.credentials import Keys
     from collector.dialects import Dialect
+    from collector.list_tail import ListTail
     from collector.metrics import Metrics
     from collector.receipts import Receipts
     from collector.settings import Settings
@@ -32,6 +33,7 @@ class Collector:
     reader: Reader
     batcher: Batcher
     tail: Tail
+    list_tail: ListTail
     dialects: Sequence[Dialect]
     keys: Keys
     receipts: Receipts

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 from collector.errors import Unavailable
@@ -24,10 +25,11 @@ SWEEP_S = 2.0
 class Folder:
     """Calls Writer.fold when something was committed, when a run is due again, and now and then."""
 
-    def __init__(self, writer: Writer, metrics: Metrics) -> None:
-        """writer: its fold() is called from a thread of ours, one round at a time."""
+    def __init__(self, writer: Writer, metrics: Metrics, folded: Callable[[], None]) -> None:
+        """writer: its fold() is called from a thread of ours, one round at a time. folded: told after each round."""
         self._writer = writer
         self._metrics = metrics
+        self._folded = folded
         self._hinted = asyncio.Event()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="flowspan-fold")
 
@@ -60,5 +62,6 @@ class Folder:
             return None
         took_s = time.perf_counter() - began
         self._metrics.fold_seconds.observe(took_s)
+        self._folded()
         await asyncio.sleep(REST_FACTOR * took_s)
         return wait_s

@@ -34,8 +34,8 @@ def owner_of(row: LogRow, picture: RunPicture) -> str | None:
     return owner
 
 
-def line_of(row: LogRow, node: str, version: int) -> LogEntry:
-    """Return a log record as a line. version: the store's, of the transaction it came with."""
+def line_of(row: LogRow, node: str) -> LogEntry:
+    """Return a log record as a line."""
     attributes = attributes_from_json(row.attributes)
     body = from_json(row.body)
     return LogEntry(
@@ -47,11 +47,10 @@ def line_of(row: LogRow, node: str, version: int) -> LogEntry:
         event=row.event_name,
         node=node,
         payload=attributes.get(c.LOG_PAYLOAD, _beyond_names(attributes)),
-        version=version,
     )
 
 
-def lines_of_events(span_id: bytes, events: str, node: str, version: int) -> Iterator[LogEntry]:
+def lines_of_events(span_id: bytes, events: str, node: str) -> Iterator[LogEntry]:
     """Yield a finished span's events as lines. events: the column of that name. An exception is a line of level ERROR."""
     for place, (time_ns, name, attributes, _) in enumerate(from_json(events)):
         failed = name == c.EXCEPTION_EVENT
@@ -65,7 +64,6 @@ def lines_of_events(span_id: bytes, events: str, node: str, version: int) -> Ite
             event=name,
             node=node,
             payload=_beyond_names(attributes),
-            version=version,
         )
 
 

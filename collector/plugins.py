@@ -50,8 +50,7 @@ def make_storage(manager: pluggy.PluginManager, settings: Settings) -> Storage:
     if storage is None:
         scheme = settings.storage_url().partition(":")[0]
         installed = ", ".join(sorted(hook.plugin_name for hook in manager.hook.make_storage.get_hookimpls()))
-        later = "; Postgres comes with a later version" if scheme.startswith("postgres") else ""
-        raise NoStorage(f"no plugin stores at {scheme}: addresses; installed are {installed}{later}")
+        raise NoStorage(f"no plugin stores at {scheme}: addresses; installed are {installed}")
     return storage
 
 

@@ -6,7 +6,7 @@ tests/example_plugin.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
@@ -54,13 +54,14 @@ class RunQuery:
 class LogQuery:
     """Which log lines of a run to read, by time. min_severity: an OTel severity number; node: "" = the run's own lines, None = all.
 
-    since_version: only lines stored after that version of the run; a second delivery is no new line. newest: the last page first; a page
-    is always in order of time.
+    since, until: cursors; only lines that are news after the one and stored by the other. A second delivery is no new line. newest: the
+    last page first; a page is always in order of time.
     """
 
     min_severity: int = 0
     node: str | None = None
-    since_version: int | None = None
+    since: str | None = None
+    until: str | None = None
     newest: bool = False
     limit: int = 200
     cursor: str | None = None
@@ -68,10 +69,11 @@ class LogQuery:
 
 @dataclass(slots=True)
 class Page(Generic[Item]):
-    """Part of a list. next_cursor is None on the last page."""
+    """Part of a list. next_cursor is None on the last page. cursor: where a list of runs is followed from (Reader.list_changes)."""
 
     items: list[Item]
     next_cursor: str | None = None
+    cursor: str = ""
 
 
 @dataclass(slots=True)
@@ -90,8 +92,8 @@ class Heard:
 class RunView:
     """A run's picture at one moment of the store.
 
-    version: rises with every write of facts into the run's traces; of two views of one run the greater version is the newer. cursor:
-    where to read news from: what this view does not show is news after it. flow_id, task_ids (by task_key): ids of the catalogue rows,
+    version: rises with every write of facts; of two views the greater version is the newer. cursor: where to read news from: what this
+    view does not show is news after it. flow_id, task_ids (by task_key): ids of the catalogue rows,
     empty until the fold has made them.
     """
 
@@ -105,12 +107,13 @@ class RunView:
 
 @dataclass(slots=True)
 class RunSummary:
-    """A run as the lists show it: the cached fold."""
+    """A run as the lists show it: the cached fold. version: of the view it was made from. place: RunQuery.cursor of what is listed after it."""
 
     run: Run
     version: int
     heard: Heard
     flow_id: str = ""
+    place: str = ""
 
 
 @dataclass(slots=True)
@@ -137,7 +140,7 @@ class LogEntry:
     """A line of a run's log: a log record, or a finished span's event. An exception is a line of level ERROR, another event one of INFO.
 
     id: unique in the run and the same on every delivery. node: "" = the run itself. message: a body that is no text is its JSON. payload:
-    flowspan.log.payload, else the attributes that do not name run and task, else None. version: of the run, when the line was stored.
+    flowspan.log.payload, else the attributes that do not name run and task, else None.
     """
 
     id: str
@@ -148,7 +151,6 @@ class LogEntry:
     event: str
     node: str
     payload: Any
-    version: int
 
 
 @dataclass(slots=True)
@@ -174,8 +176,31 @@ class Changes:
     cursor: str
 
 
+@dataclass(slots=True)
+class ListChanges:
+    """What fold() changed in the lists since a cursor: these runs are as here, newest first; those that are gone were listed, perhaps."""
+
+    runs: list[RunSummary]
+    gone: list[RunRef]
+    cursor: str
+
+
+@dataclass(frozen=True, slots=True)
+class Expired:
+    """What one step of retention took away. runs: of those that were listed. freed_bytes: given back to the disk, as far as is known."""
+
+    facts: int = 0
+    runs: int = 0
+    freed_bytes: int = 0
+
+
 class Writer(Protocol):
     """Takes facts. Plain functions, each called from a thread of its own; several may be called at once."""
+
+    @property
+    def at_once(self) -> int:
+        """Return how many writes at the same time are faster than one after the other."""
+        ...
 
     def write(self, batch: Batch) -> None:
         """Store a batch, all or nothing; when this returns, it survives a crash of the machine.
@@ -191,6 +216,18 @@ class Writer(Protocol):
         now_ns: runs whose state time alone changes (run.recheck_ns) are folded when it has come. A run that was folded a moment ago may
         wait for settings.fold_every_ms. Returns the seconds until another is due, None only if none waits. Raises Unavailable; what was not
         folded stays marked, over a restart too, and so does a run that got facts meanwhile.
+        """
+        ...
+
+    def expire(self, now_ns: int) -> Expired | None:
+        """Take away a little of what is older than settings.retention_days: facts of earlier days, then the runs that have none left.
+
+        A day is kept to its end (UTC); a fact of no day (model.ODD_DAY) goes by its receipt. An open run keeps its spans and moments as long as
+        it is heard of, itself or a process of it; a storage may set a limit to how many. A run that loses a fact is frozen first: folded
+        once more if it has news, and never again, so that it stays what it was (Run.partly_deleted). Facts that come later are stored and
+        shown beside what is left of it; after it has gone they make a run of themselves. Flows and tasks stay in the catalogue.
+        Returns what went, None if there is nothing more to do for now, or another process is at it. No step holds up a write for longer than
+        a commit. Raises Unavailable.
         """
         ...
 
@@ -233,8 +270,18 @@ class Reader(Protocol):
         """Return everything stored with this trace id, the very rows that were written; empty lists if nothing is."""
         ...
 
-    async def changes(self, cursor: str) -> Changes:
-        """Return what was committed since a cursor, missing nothing. Raises Resync if the cursor is older than what is kept."""
+    async def changes(self, cursor: str, until: str | None = None) -> Changes:
+        """Return what was committed since a cursor, missing nothing; until: a later cursor, else now.
+
+        Raises Resync if the cursor is older than what is kept.
+        """
+        ...
+
+    async def list_changes(self, cursor: str) -> ListChanges:
+        """Return what fold() changed in the lists since a cursor, that of a page of runs or any other, missing nothing.
+
+        It is the folds that count here, whenever the facts were committed. Raises Resync if more than LARGEST_PAGE runs changed.
+        """
         ...
 
     async def latest_cursor(self) -> str:
@@ -259,6 +306,11 @@ class Storage(Protocol):
         ...
 
     @property
+    def shared(self) -> bool:
+        """Return whether several processes may serve on it at once."""
+        ...
+
+    @property
     def writer(self) -> Writer:
         """Return what takes facts, once it is open."""
         ...
@@ -269,7 +321,21 @@ class Storage(Protocol):
         ...
 
     def open(self) -> None:
-        """Connect, and bring an embedded store's schema up to date. Raises Unavailable, or Rejected if it is newer than this program."""
+        """Connect; make the schema of an empty store, and bring an embedded one's up to date.
+
+        Raises Unavailable, or Rejected if the schema is newer than this program, or a server's is older: the text says what to do.
+        """
+        ...
+
+    def migrate(self) -> tuple[str, str]:
+        """Bring the schema up to date, while it is not open. Returns the revisions before, empty for a new store, and after.
+
+        Raises Unavailable, or Rejected if it is newer than this program.
+        """
+        ...
+
+    def listen(self, hint: Callable[[], None]) -> None:
+        """Call hint, from a thread of its own, when another process may have committed, until it is closed. Never, if it is not shared."""
         ...
 
     def close(self) -> None:

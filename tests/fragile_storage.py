@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,7 +15,7 @@ from collector.errors import Rejected, Unavailable
 from collector.hookspecs import hookimpl
 from collector.model import Batch
 from collector.settings import Settings
-from collector.storage import Reader, Storage, Writer
+from collector.storage import Expired, Reader, Storage, Writer
 from storage_plugins.sqlite.storage import SqliteStorage
 from tests.in_process import Server, running
 
@@ -25,11 +25,15 @@ REFUSED_NAME = "the store hates this"
 
 @dataclass
 class Weather:
-    """How the store behaves. lost_answers: so many of the next writes are committed and then said to have failed."""
+    """How the store behaves. lost_answers: so many of the next writes are committed and then said to have failed.
+
+    columns: how many spans have come as columns.
+    """
 
     down: bool = False
     lost_answers: int = 0
     writes: int = 0
+    columns: int = 0
     open_gate: threading.Event = field(default_factory=threading.Event)
 
     def __post_init__(self) -> None:
@@ -42,6 +46,8 @@ weathers: list[Weather] = []
 
 class FragileWriter:
     """Refuses spans of one name for their content; else does what the weather says."""
+
+    at_once = 1
 
     def __init__(self, writer: Writer, weather: Weather) -> None:
         self._writer = writer
@@ -56,6 +62,7 @@ class FragileWriter:
             raise Rejected("the store hates a name")
         self._writer.write(batch)
         self._weather.writes += 1
+        self._weather.columns += sum(map(len, batch.span_columns))
         if self._weather.lost_answers:
             self._weather.lost_answers -= 1
             raise Unavailable("the answer was lost")
@@ -65,6 +72,10 @@ class FragileWriter:
         if self._weather.down:
             raise Unavailable("the store is down")
         return self._writer.fold(now_ns)
+
+    def expire(self, now_ns: int) -> Expired | None:
+        """See Writer."""
+        return self._writer.expire(now_ns)
 
 
 class FragileReader:
@@ -89,6 +100,7 @@ class FragileStorage:
     """See Storage."""
 
     name = "fragile"
+    shared = False
 
     def __init__(self, settings: Settings) -> None:
         self._behind = SqliteStorage("memory:", settings.fold_every_ms)
@@ -108,6 +120,14 @@ class FragileStorage:
     def open(self) -> None:
         """See Storage."""
         self._behind.open()
+
+    def migrate(self) -> tuple[str, str]:
+        """See Storage."""
+        return self._behind.migrate()
+
+    def listen(self, hint: Callable[[], None]) -> None:
+        """See Storage."""
+        self._behind.listen(hint)
 
     def close(self) -> None:
         """See Storage."""

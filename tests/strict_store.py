@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from collector.errors import Rejected, Unavailable
 from collector.model import Batch
+from collector.storage import Expired
 from tests.builders import Store
 
 PATIENCE_S = 10.0
@@ -15,6 +16,8 @@ PATIENCE_S = 10.0
 @dataclass
 class StrictStore:
     """A third-party store: keeps what it is given, refuses batches with a name it hates, and does what it is told."""
+
+    at_once = 1
 
     hated: str = ""
     down: bool = False
@@ -41,6 +44,10 @@ class StrictStore:
         self.kept.write(batch)
 
     def fold(self, now_ns: int) -> float | None:
+        """See Writer."""
+        return None
+
+    def expire(self, now_ns: int) -> Expired | None:
         """See Writer."""
         return None
 

@@ -83,10 +83,10 @@ class LinePromises(OpensStorage):
         """Nor one of another level: a part of the list holds nothing that the whole does not."""
         with self.opened() as storage:
             storage.writer.write(batch_of(log_line("r1", "ValueError: bad row", 3, "load:1", severity=9)))
-            version = view_of(storage, "r1").version
+            cursor = view_of(storage, "r1").cursor
             storage.writer.write(batch_of(_failed_at(3)))
 
-            assert ["note"] == messages_of(storage, "r1", LogQuery(since_version=version))
+            assert ["note"] == messages_of(storage, "r1", LogQuery(since=cursor))
             assert [] == messages_of(storage, "r1", LogQuery(min_severity=17))
 
     def test_every_line_has_an_id_of_its_own_that_stays(self) -> None:
@@ -115,14 +115,14 @@ class LinePromises(OpensStorage):
         """Records and events, many in one instant, with every filter, from both ends."""
         with self.opened() as storage:
             storage.writer.write(batch_of(run_begun("r1"), *_crowd()))
-            version = view_of(storage, "r1").version
+            cursor = view_of(storage, "r1").cursor
             storage.writer.write(batch_of(log_line("r1", "late", 1), log_line("r1", "late", 0.5, "load:1"), _failed_at(1.5)))
             for query in (
                 LogQuery(),
                 LogQuery(min_severity=13),
                 LogQuery(node="load:1"),
                 LogQuery(node="", min_severity=9),
-                LogQuery(since_version=version),
+                LogQuery(since=cursor),
             ):
                 whole = lines_of(storage, "r1", query)
                 forward = _all_pages(storage, replace(query, limit=2))
@@ -154,27 +154,30 @@ class LinePromises(OpensStorage):
 
             assert ["found"] == messages_of(storage, "r1", LogQuery(node="load:1", limit=2))
 
-    def test_lines_since_a_version_are_the_ones_that_came_after_it(self) -> None:
-        """Late lines with early times too, and the events of a span that ended since; none is newer than the view."""
+    def test_lines_between_two_cursors_are_the_ones_that_came_between_them(self) -> None:
+        """Late lines with early times too, and the events of a span that ended since; none that came later."""
         with self.opened() as storage:
             storage.writer.write(batch_of(log_line("r1", "before", 5), task_begun("r1", "load:1", 1)))
-            version = view_of(storage, "r1").version
+            cursor = view_of(storage, "r1").cursor
             storage.writer.write(batch_of(log_line("r1", "late", 1)))
             storage.writer.write(batch_of(_failed_at(3)))
-            lines = lines_of(storage, "r1", LogQuery(since_version=version))
+            until = view_of(storage, "r1").cursor
+            storage.writer.write(batch_of(log_line("r1", "later still", 2)))
+            between = messages_of(storage, "r1", LogQuery(since=cursor, until=until))
 
-            assert ["late", "note", "ValueError: bad row"] == [line.message for line in lines]
-            assert all(version < line.version <= view_of(storage, "r1").version for line in lines)
+            assert ["late", "note", "ValueError: bad row"] == between
+            assert ["before"] == messages_of(storage, "r1", LogQuery(until=cursor))
+            assert [] == messages_of(storage, "r1", LogQuery(since=until, until=cursor))
 
     def test_a_second_delivery_is_no_new_line(self) -> None:
         """A page that follows a run shows each line once."""
         with self.opened() as storage:
             batch = batch_of(log_line("r1", "hello", 5), _failed_at(3))
             storage.writer.write(batch)
-            version = view_of(storage, "r1").version
+            cursor = view_of(storage, "r1").cursor
             storage.writer.write(batch)
 
-            assert [] == lines_of(storage, "r1", LogQuery(since_version=version))
+            assert [] == lines_of(storage, "r1", LogQuery(since=cursor))
 
     def test_lines_of_a_run_nobody_named_are_none(self) -> None:
         """An empty page, not an error; a foreign cursor is refused."""

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collector.picture import KIND_RUN, KIND_TRACE, SUCCEEDED
 from collector.steady import at, batch_of, plain_span, run_begun, task_ended
-from collector.storage import LARGEST_PAGE, BadCursor, RunQuery, Storage
+from collector.storage import LARGEST_PAGE, BadCursor, Resync, RunQuery, RunRef, Storage
 from collector.testing.opening import OpensStorage
 from collector.testing.questions import fold_all, is_refused, listed_runs, shown_in_lists, view_of, wait_for, writing_at_once
-from collector.testing.stories import TRACE, run_of_flow, story
+from collector.testing.stories import RUN_SPAN, TRACE, begun_in_trace, plain_begun, run_of_flow, story, trace_id_of
 from otel_bridge import conventions as c
+from otel_bridge.conventions import TRACE_SOURCE
+from otel_bridge.facts import ProcessBeat
 
 FOREIGN_CURSORS = ("", "!", "bm9uc2Vuc2U", "é", "MTIz", "W10")
 
@@ -30,7 +32,7 @@ class ListPromises(OpensStorage):
             seen = view_of(storage, "r1")
 
             assert shown_in_lists(seen.picture.run) == shown_in_lists(listed.run)
-            assert seen.version == listed.version
+            assert listed.version <= seen.version
 
     def test_a_run_folded_while_it_is_written_ends_up_to_date(self) -> None:
         """Facts that come while a fold is under way are folded by the next: their mark is not taken away with the older one."""
@@ -121,6 +123,92 @@ class ListPromises(OpensStorage):
             assert [KIND_TRACE] == found(RunQuery(kind=KIND_TRACE))
             assert [KIND_RUN] == found(RunQuery(flow_key="etl"))
             assert [] == found(RunQuery(flow_key="etl", kind=KIND_TRACE))
+
+    def test_a_list_goes_on_after_any_of_its_runs(self) -> None:
+        """A page that lets its last rows go knows where the next page begins."""
+        with self.opened() as storage:
+            storage.writer.write(batch_of(*(run_begun(f"r{number}", number) for number in range(3))))
+            fold_all(storage)
+            newest, middle, _ = listed_runs(storage)
+
+            assert ["r1", "r0"] == [one.run.run_id for one in listed_runs(storage, RunQuery(cursor=newest.place))]
+            assert ["r0"] == [one.run.run_id for one in listed_runs(storage, RunQuery(cursor=middle.place))]
+
+    def test_what_a_list_does_not_show_yet_is_a_change_after_its_cursor(self) -> None:
+        """Though its facts were committed before: what counts is the fold."""
+        with self.opened() as storage:
+            storage.writer.write(batch_of(run_begun("r1"), run_begun("r2", 1)))
+            before = wait_for(storage.reader.list_runs(RunQuery()))
+            fold_all(storage)
+            changes = wait_for(storage.reader.list_changes(before.cursor))
+            after = wait_for(storage.reader.list_runs(RunQuery()))
+            nothing = wait_for(storage.reader.list_changes(after.cursor))
+
+            assert ([], ["r2", "r1"]) == (before.items, [one.run.run_id for one in changes.runs])
+            assert after.items == changes.runs
+            assert ([], []) == (nothing.runs, nothing.gone)
+
+    def test_a_run_that_facts_in_its_trace_change_is_a_change_of_the_lists(self) -> None:
+        """They name no run; and the trace that was listed by itself until the run claimed it is listed no more."""
+        with self.opened() as storage:
+            storage.writer.write(batch_of(plain_span(TRACE, 2, "load", 1, parent=1)))
+            fold_all(storage)
+            cursor = wait_for(storage.reader.list_runs(RunQuery())).cursor
+            storage.writer.write(batch_of(begun_in_trace("r1", 0)))
+            fold_all(storage)
+            claimed = wait_for(storage.reader.list_changes(cursor))
+            storage.writer.write(batch_of(plain_span(TRACE, 3, "save", 2, parent=RUN_SPAN)))
+            fold_all(storage)
+            changed = wait_for(storage.reader.list_changes(claimed.cursor))
+
+            assert [RunRef(trace_id_of(TRACE).hex(), TRACE_SOURCE, 0)] == claimed.gone
+            assert ["r1"] == [one.run.run_id for one in claimed.runs]
+            assert [{SUCCEEDED: 1}] == [one.run.counts for one in changed.runs]
+
+    def test_what_time_alone_changes_is_a_change_of_the_lists(self) -> None:
+        """No fact came: the fold noticed."""
+        with self.opened() as storage:
+            facts = (plain_span(TRACE, 1, "GET /", 0), plain_begun(2, 0.5, "p1"), ProcessBeat("p1", at(2), 1000))
+            storage.writer.write(batch_of(*facts, received_s=2))
+            fold_all(storage, at(3))
+            cursor = wait_for(storage.reader.list_runs(RunQuery())).cursor
+            fold_all(storage, at(60))
+
+            assert [SUCCEEDED] == [one.run.status for one in wait_for(storage.reader.list_changes(cursor)).runs]
+
+    def test_changes_miss_nothing_while_runs_are_written_and_folded(self) -> None:
+        """From page to page of changes, whoever folds: together they are the list."""
+        with self.opened() as storage:
+            page = wait_for(storage.reader.list_runs(RunQuery(limit=LARGEST_PAGE)))
+            seen, cursor = {one.run.run_key: one for one in page.items}, page.cursor
+            several = [[batch_of(task_ended(f"r{one}-{run}", f"t:{node}", node)) for run in range(15) for node in range(3)] for one in range(3)]
+            with writing_at_once(storage, several) as threads:
+                writing = True
+                while writing:
+                    writing = any(thread.is_alive() for thread in threads)
+                    storage.writer.fold(at(1000))
+                    changes = wait_for(storage.reader.list_changes(cursor))
+                    seen |= {one.run.run_key: one for one in changes.runs}
+                    cursor = changes.cursor
+            fold_all(storage)
+            seen |= {one.run.run_key: one for one in wait_for(storage.reader.list_changes(cursor)).runs}
+
+            assert {one.run.run_key: one for one in listed_runs(storage, RunQuery(limit=LARGEST_PAGE))} == seen
+
+    def test_more_changes_than_a_page_holds_ask_for_a_new_list(self) -> None:
+        """Rather than an answer without an end."""
+        with self.opened() as storage:
+            cursor = wait_for(storage.reader.latest_cursor())
+            storage.writer.write(batch_of(*(run_begun(f"r{number}", number) for number in range(LARGEST_PAGE + 1))))
+            fold_all(storage)
+
+            assert is_refused(Resync, storage.reader.list_changes(cursor))
+
+    def test_changes_since_a_cursor_from_elsewhere_are_not_told(self) -> None:
+        """Resync or BadCursor, never an empty answer."""
+        with self.opened() as storage:
+            for cursor in ("99999999999", "nonsense", "", "-1", "1.5", "²"):
+                assert is_refused((Resync, BadCursor), storage.reader.list_changes(cursor)), cursor
 
 
 def _all_pages(storage: Storage, query: RunQuery) -> list[list[str]]:

@@ -33,16 +33,21 @@ class NewsPromises(OpensStorage):
         """Several readers, each with its own; each batch is news once."""
         with self.opened() as storage:
             cursor = wait_for(storage.reader.latest_cursor())
+            cursors = [cursor]
             found = []
             for number in range(3):
                 storage.writer.write(batch_of(run_begun(f"r{number}")))
                 news = wait_for(storage.reader.changes(cursor))
                 found.append(set(news.run_keys))
                 whole = wait_for(storage.reader.changes(view_of(storage, "r0").cursor))
+                again = wait_for(storage.reader.changes(cursor, news.cursor))
                 cursor = news.cursor
+                cursors.append(cursor)
 
             assert [{run_key(SOURCE, f"r{number}")} for number in range(3)] == found
             assert not whole.run_keys
+            assert news == again
+            assert [run_key(SOURCE, "r1")] == list(wait_for(storage.reader.changes(cursors[1], cursors[2])).run_keys)
 
     def test_a_fold_is_no_news(self) -> None:
         """Else every watcher would look twice."""

@@ -22,10 +22,20 @@ class OpensStorage:
         """Close a storage and return another that opens the same place, not yet opened."""
         raise NotImplementedError  # a durable subclass says how
 
+    def make_storage_keeping(self, days: int) -> Storage:
+        """Return an empty storage that keeps facts for so many days, not yet opened. Asked by RetentionContract alone."""
+        raise NotImplementedError  # a subclass whose storage deletes old facts says how
+
     @contextmanager
     def opened(self) -> Iterator[Storage]:
         """Open an empty storage, and close it at the end."""
         with _open(self.make_storage()) as storage:
+            yield storage
+
+    @contextmanager
+    def keeping(self, days: int) -> Iterator[Storage]:
+        """Open an empty storage that keeps facts for so many days, and close it at the end."""
+        with _open(self.make_storage_keeping(days)) as storage:
             yield storage
 
     @contextmanager

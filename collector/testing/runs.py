@@ -29,8 +29,8 @@ class RunPromises(OpensStorage):
 
             assert ([RUNNING], [SUCCEEDED]) == (task_states(first), task_states(second))
 
-    def test_a_version_rises_with_every_fact_and_with_nothing_else(self) -> None:
-        """An end, a moment, a line. Another run's facts and a fold leave it alone."""
+    def test_a_version_rises_with_every_fact(self) -> None:
+        """An end, a moment, a line, and never falls."""
         with self.opened() as storage:
             versions = []
             for fact in (run_begun("r1"), task_begun("r1", "load:1", 1), log_line("r1", "hello", 2), task_ended("r1", "load:1", 3)):
@@ -40,7 +40,7 @@ class RunPromises(OpensStorage):
             fold_all(storage)
 
             assert sorted(set(versions)) == versions
-            assert versions[-1] == view_of(storage, "r1").version
+            assert versions[-1] <= view_of(storage, "r1").version
 
     def test_a_run_exists_as_soon_as_a_line_names_it(self) -> None:
         """Its beginning may come late, or never."""
@@ -137,7 +137,7 @@ class RunPromises(OpensStorage):
                 news = wait_for(storage.reader.changes(view.cursor))
                 assert set(traces) == {*view.picture.run.trace_ids, *news.trace_ids}
                 assert set(view.picture.run.trace_ids).isdisjoint(news.trace_ids)
-            assert len({view.version for view in seen}) == len({len(view.picture.tasks) for view in seen})
+            assert len({view.version for view in seen}) == len({(view.version, len(view.picture.tasks)) for view in seen})
 
     def test_an_open_storage_answers_a_ping(self) -> None:
         """Readiness."""

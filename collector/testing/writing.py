@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 
 from collector.errors import Rejected
-from collector.model import Batch
+from collector.model import Batch, SpanColumns
+from collector.otlp.columns.result import ArrowSpans, from_rows
+from collector.picture import SUCCEEDED
 from collector.steady import SOURCE, at, batch_of, log_line, plain_span, run_begun, run_ended, task_begun, task_ended
 from collector.storage import Storage
 from collector.testing.opening import OpensStorage
-from collector.testing.questions import everything_of, find_view, messages_of, view_of, wait_for, write_each, writing_at_once
+from collector.testing.questions import everything_of, find_view, messages_of, task_states, view_of, wait_for, write_each, writing_at_once
 from collector.testing.stories import TRACE, story, trace_id_of
 from otel_bridge import conventions as c
 from otel_bridge.facts import RANK_OTLP, RANK_STAMPED, RANK_TIMED, Resource, Scope, SpanEnd
@@ -140,6 +143,20 @@ class WritePromises(OpensStorage):
 
             assert (batch.spans, batch.moments, batch.logs) == (facts.spans, facts.moments, facts.logs)
             assert (batch.resources, batch.scopes) == (facts.resources, facts.scopes)
+
+    def test_spans_that_come_as_columns_are_stored_like_rows(self) -> None:
+        """A large group comes so; Batch.as_rows() is for a storage that writes rows."""
+        with self.opened() as storage:
+            batch = batch_of(plain_span(TRACE, 1, "GET /", 0), task_ended("r1", "load:1", 1), log_line("r1", "hello", 1))
+            columns: list[SpanColumns] = [ArrowSpans(from_rows(batch.spans), range(len(batch.spans)))]
+            cursor = wait_for(storage.reader.latest_cursor())
+            storage.writer.write(replace(batch, spans=[], span_columns=columns))
+            news = wait_for(storage.reader.changes(cursor))
+            facts = [wait_for(storage.reader.read_trace(trace_id)) for trace_id in (trace_id_of(TRACE), run_key(SOURCE, "r1"))]
+
+            assert sorted(batch.spans) == sorted(row for found in facts for row in found.spans)
+            assert {trace_id_of(TRACE), run_key(SOURCE, "r1")} == set(news.run_keys)
+            assert [SUCCEEDED] == task_states(view_of(storage, "r1"))
 
     def test_a_trace_nobody_wrote_is_empty(self) -> None:
         """Empty lists, not an error."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import ColumnElement, Connection, Select, case, func, select
 
@@ -16,8 +16,8 @@ from storage_plugins.sql.tables import Log, Moment, Process, ResourceEntry, RunC
 
 # A process is taken for gone when it has missed two beats and is late with the third.
 BEATS_MISSED = 3
-# What SQLite takes of `IN (...)` in one statement (32,766 since 3.32), with room for the other parameters.
-MOST_PARAMETERS = 30_000
+# Of `IN (...)` in one statement: each engine takes more (SQLite 32,766 parameters), but a statement is not read faster for being longer.
+MOST_PARAMETERS = 1_000
 
 
 def _fold_columns(table: type[Span] | type[Moment], row: type[Any]) -> list[ColumnElement[Any]]:
@@ -27,51 +27,67 @@ def _fold_columns(table: type[Span] | type[Moment], row: type[Any]) -> list[Colu
     return [needed if name == "attributes" else columns[name] for name in row._fields]
 
 
-_FOLD_SPAN = _fold_columns(Span, FoldSpan)
-_FOLD_MOMENT = _fold_columns(Moment, FoldMoment)
+FOLD_SPAN = _fold_columns(Span, FoldSpan)
+FOLD_MOMENT = _fold_columns(Moment, FoldMoment)
+
+
+class Place(NamedTuple):
+    """Where the facts of a run are: in its traces, and of these days alone, so that no other day need be looked at."""
+
+    project: int
+    run_key: bytes
+    days: Sequence[int]
+
+    def holds(self, table: type[Span] | type[Moment] | type[Log]) -> ColumnElement[bool]:
+        """Return the condition that a row is one of them."""
+        columns = table.__table__.c
+        return (columns.project == self.project) & columns.trace_id.in_(traces_of(self.project, self.run_key)) & columns.day.in_(self.days)
 
 
 def load_facts(connection: Connection, project: int, run_key: bytes) -> Facts | None:
     """Return all facts in the traces of a run; None if nothing names it."""
-    traces = traces_of(project, run_key)
-    claims = connection.execute(
-        select(RunTrace.trace_id, RunTrace.run_key, RunTrace.source, RunTrace.run_id, RunTrace.generation).where(
-            RunTrace.project == project, RunTrace.trace_id.in_(traces)
-        )
-    ).all()
+    claims, place = find_place(connection, project, run_key)
     if not claims:
         return None
-    spans = connection.execute(select(*_FOLD_SPAN).where(_among(Span, project, traces)))
-    moments = connection.execute(select(*_FOLD_MOMENT).where(_among(Moment, project, traces)))
+    spans = connection.execute(select(*FOLD_SPAN).where(place.holds(Span)))
+    moments = connection.execute(select(*FOLD_MOMENT).where(place.holds(Moment)))
     facts = Facts(
         spans=[FoldSpan._make(row) for row in spans.all()],
         moments=[FoldMoment._make(row) for row in moments.all()],
-        claims=[Claim._make(row) for row in claims],
+        claims=claims,
     )
     facts.beating_until_ns = beating_until(connection, project, {moment.process for moment in facts.moments} - {""})
     if not facts.spans and not facts.moments:
-        facts.first_ns = connection.execute(select(func.min(Log.__table__.c.time_ns)).where(_among(Log, project, traces))).scalar() or 0
+        facts.first_ns = connection.execute(select(func.min(Log.__table__.c.time_ns)).where(place.holds(Log))).scalar() or 0
     return facts
 
 
-def version_of(connection: Connection, project: int, run_key: bytes) -> tuple[int, Heard]:
-    """Return the newest transaction that brought facts into the run's traces, and when that was. Pruned news are remembered by the fold."""
+def find_place(connection: Connection, project: int, run_key: bytes) -> tuple[list[Claim], Place]:
+    """Return the runs that have facts in a run's traces, and where those facts are."""
+    rows = connection.execute(
+        select(RunTrace.trace_id, RunTrace.run_key, RunTrace.source, RunTrace.run_id, RunTrace.generation, RunTrace.day).where(
+            RunTrace.project == project, RunTrace.trace_id.in_(traces_of(project, run_key))
+        )
+    ).all()
+    claims = [Claim._make(claim) for claim in {tuple(row)[:-1] for row in rows}]
+    return claims, Place(project, run_key, sorted({row.day for row in rows}))
+
+
+def heard_of(connection: Connection, project: int, run_key: bytes) -> Heard:
+    """Return when facts last came into the run's traces. Pruned news are remembered by the fold."""
     traces = traces_of(project, run_key)
-    seq, heard_ns = connection.execute(
-        select(func.max(RunChange.seq), func.max(RunChange.heard_ns)).where(RunChange.project == project, RunChange.trace_id.in_(traces))
-    ).one()
-    folded = connection.execute(
-        select(RunEntry.version, RunEntry.heard_ns).where(RunEntry.project == project, RunEntry.run_key == run_key)
-    ).one_or_none()
-    known_seq, known_heard_ns = (folded.version, folded.heard_ns) if folded else (0, 0)
-    return max(seq or 0, known_seq), Heard(last_ns=max(heard_ns or 0, known_heard_ns))
+    heard_ns = connection.execute(
+        select(func.max(RunChange.heard_ns)).where(RunChange.project == project, RunChange.trace_id.in_(traces))
+    ).scalar()
+    folded_ns = connection.execute(select(RunEntry.heard_ns).where(RunEntry.project == project, RunEntry.run_key == run_key)).scalar()
+    return Heard(last_ns=max(heard_ns or 0, folded_ns or 0))
 
 
 def beating_until(connection: Connection, project: int, processes: Iterable[str]) -> dict[str, int]:
     """Return for each process by when it must be heard again; 0 for one that exited. One that never said its interval is left out."""
     columns = Process.__table__.c
     told = select(columns.process, columns.heard_ns, columns.interval_ms, columns.exited_ns).where(columns.project == project)
-    rows = [row for some in _slices(sorted(processes)) for row in connection.execute(told.where(columns.process.in_(some)))]
+    rows = [row for some in slices(sorted(processes)) for row in connection.execute(told.where(columns.process.in_(some)))]
     return {
         row.process: 0 if row.exited_ns >= row.heard_ns else row.heard_ns + BEATS_MISSED * row.interval_ms * 10**6
         for row in rows
@@ -81,9 +97,10 @@ def beating_until(connection: Connection, project: int, processes: Iterable[str]
 
 def load_trace(connection: Connection, project: int, trace_id: bytes) -> TraceFacts:
     """Return everything stored with one trace id, by start or time, and the catalogue rows it points to."""
-    spans = [SpanRow._make(row[: len(SpanRow._fields)]) for row in _rows_of(connection, Span, project, trace_id)]
-    moments = [MomentRow._make(row[: len(MomentRow._fields)]) for row in _rows_of(connection, Moment, project, trace_id)]
-    logs = [LogRow._make(row[: len(LogRow._fields)]) for row in _rows_of(connection, Log, project, trace_id)]
+    days = connection.scalars(select(RunTrace.day).where(RunTrace.project == project, RunTrace.trace_id == trace_id).distinct()).all()
+    spans = [SpanRow._make(row[: len(SpanRow._fields)]) for row in _rows_of(connection, Span, project, trace_id, days)]
+    moments = [MomentRow._make(row[: len(MomentRow._fields)]) for row in _rows_of(connection, Moment, project, trace_id, days)]
+    logs = [LogRow._make(row[: len(LogRow._fields)]) for row in _rows_of(connection, Log, project, trace_id, days)]
     spans.sort(key=lambda row: (row.start_ns, row.span_id))
     logs.sort(key=lambda row: (row.time_ns, row.digest, row.twin))
     resources = {row.resource_id for row in spans} | {row.resource_id for row in moments} | {row.resource_id for row in logs}
@@ -102,14 +119,12 @@ def traces_of(project: int, run_key: bytes) -> Select[bytes]:
     return select(RunTrace.trace_id).where(RunTrace.project == project, RunTrace.run_key == run_key)
 
 
-def _among(table: type[Span] | type[Moment] | type[Log], project: int, traces: Select[bytes]) -> ColumnElement[bool]:
+def _rows_of(
+    connection: Connection, table: type[Span] | type[Moment] | type[Log], project: int, trace_id: bytes, days: Sequence[int]
+) -> Iterable[Any]:
     columns = table.__table__.c
-    return (columns.project == project) & columns.trace_id.in_(traces)
-
-
-def _rows_of(connection: Connection, table: type[Span] | type[Moment] | type[Log], project: int, trace_id: bytes) -> Iterable[Any]:
-    columns = table.__table__.c
-    return connection.execute(select(table.__table__).where(columns.project == project, columns.trace_id == trace_id))
+    fits = (columns.project == project, columns.trace_id == trace_id, columns.day.in_(days))
+    return connection.execute(select(table.__table__).where(*fits))
 
 
 def _catalogue(
@@ -117,11 +132,12 @@ def _catalogue(
 ) -> list[tuple[bytes, Any]]:
     columns = table.__table__.c
     rows: list[Any] = []
-    for some in _slices(sorted(wanted)):
+    for some in slices(sorted(wanted)):
         rows += connection.execute(select(table.__table__).where(columns.project == project, columns[key].in_(some)))
     return [(row._mapping[key], row) for row in rows]
 
 
-def _slices(values: Sequence[Any]) -> Iterator[Sequence[Any]]:
+def slices(values: Sequence[Any]) -> Iterator[Sequence[Any]]:
+    """Cut a list into parts that one statement takes as parameters."""
     for first in range(0, len(values), MOST_PARAMETERS):
         yield values[first : first + MOST_PARAMETERS]

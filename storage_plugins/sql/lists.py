@@ -10,9 +10,10 @@ from sqlalchemy import Connection, Row, func, select, tuple_
 
 from collector.attributes import from_json
 from collector.picture import KIND_RUN, Run
-from collector.storage import LARGEST_PAGE, FlowSummary, Heard, Page, RunQuery, RunRef, RunSummary
+from collector.storage import LARGEST_PAGE, FlowSummary, Heard, ListChanges, Page, Resync, RunQuery, RunRef, RunSummary
 from otel_bridge.conventions import TRACE_SOURCE
 from storage_plugins.sql.facts import beating_until
+from storage_plugins.sql.news import horizon, horizon_of, latest_cursor
 from storage_plugins.sql.pages import from_cursor, hex_of, to_cursor
 from storage_plugins.sql.tables import Flow, RunEntry, RunTrace, Task
 
@@ -36,10 +37,18 @@ def has_runs(connection: Connection, project: int) -> bool:
 
 def list_runs(connection: Connection, project: int, query: RunQuery) -> Page[RunSummary]:
     """Return one page of runs, newest first."""
+    page = _page_of_runs(connection, project, query)
+    page.cursor = latest_cursor(connection, project)
+    return page
+
+
+def _page_of_runs(connection: Connection, project: int, query: RunQuery) -> Page[RunSummary]:
     limit = max(1, min(query.limit, LARGEST_PAGE))
     statement = select(RunEntry.__table__).where(RunEntry.project == project, RunEntry.hidden == 0)
     if query.kind is not None:
-        statement = statement.where(RunEntry.kind == query.kind)
+        # As an expression it is no column of an index: SQLite would look for a flow among all runs of the kind (71 ms in 100,000, not 0.2).
+        kind = RunEntry.kind if query.flow_key is None else RunEntry.kind.concat("")
+        statement = statement.where(kind == query.kind)
     if query.flow_key is not None:
         statement = statement.where(RunEntry.flow_key == query.flow_key)
     if query.cursor is not None:
@@ -47,8 +56,33 @@ def list_runs(connection: Connection, project: int, query: RunQuery) -> Page[Run
         statement = statement.where(tuple_(RunEntry.sort_ns, RunEntry.run_key) < tuple_(sort_ns, hex_of(run_key)))
     rows = connection.execute(statement.order_by(RunEntry.sort_ns.desc(), RunEntry.run_key.desc()).limit(limit + 1)).all()
     page = rows[:limit]
-    more = to_cursor((page[-1].sort_ns, page[-1].run_key.hex())) if len(rows) > limit else None
-    return Page(_summaries(connection, project, page), more)
+    return Page(_summaries(connection, project, page), _place(page[-1]) if len(rows) > limit else None)
+
+
+def list_changes(connection: Connection, project: int, cursor: str) -> ListChanges:
+    """Return the runs whose rows were written after a cursor."""
+    since, now = horizon_of(cursor), horizon(connection)
+    if since.below > now.below:
+        raise Resync
+    # No ORDER BY: with it the engine walks the whole list in that order, rather than the few rows that changed.
+    changed = select(RunEntry.__table__).where(RunEntry.project == project, since.is_news(RunEntry.__table__.c.seq))
+    rows = connection.execute(changed.limit(LARGEST_PAGE + 1)).all()
+    if len(rows) > LARGEST_PAGE:
+        raise Resync
+    shown = sorted((row for row in rows if not row.hidden), key=lambda row: (row.sort_ns, row.run_key), reverse=True)
+    gone = [RunRef(row.run_id, row.source, row.generation) for row in rows if row.hidden]
+    return ListChanges(_summaries(connection, project, shown), gone, now.to_cursor())
+
+
+def as_it_was(connection: Connection, project: int, run: Run) -> Run:
+    """Return a run that lost facts of earlier days as it was before; any other as it is."""
+    frozen = (RunEntry.project == project, RunEntry.run_key == run.run_key, RunEntry.frozen == 1)
+    row = connection.execute(select(RunEntry.__table__).where(*frozen)).first()
+    if row is None:
+        return run
+    was = _run_of(row, run.trace_ids, from_json(row.processes))
+    was.flow_id, was.description, was.hidden = run.flow_id, run.description, bool(row.hidden)
+    return was
 
 
 def list_flows(connection: Connection, project: int, limit: int, cursor: str | None) -> Page[FlowSummary]:
@@ -104,7 +138,7 @@ def _describe_flows(connection: Connection, project: int, rows: Sequence[Row[Any
 
 
 def _latest_run(connection: Connection, project: int, flow_key: str) -> RunSummary | None:
-    page = list_runs(connection, project, RunQuery(KIND_RUN, flow_key, limit=1))
+    page = _page_of_runs(connection, project, RunQuery(KIND_RUN, flow_key, limit=1))
     return page.items[0] if page.items else None
 
 
@@ -121,15 +155,21 @@ def _summaries(connection: Connection, project: int, rows: Sequence[Row[Any]]) -
             version=row.version,
             heard=Heard(row.heard_ns, {name: beats[name] for name in processes[row.run_key] if name in beats}),
             flow_id=flow_ids.get(row.flow_key, ""),
+            place=_place(row),
         )
         for row in rows
     ]
 
 
+def _place(row: Row[Any]) -> str:
+    return to_cursor((row.sort_ns, row.run_key.hex()))
+
+
 def _traces_of(connection: Connection, project: int, run_keys: Sequence[bytes]) -> dict[bytes, list[bytes]]:
     found: dict[bytes, list[bytes]] = defaultdict(list)
     query = select(RunTrace.run_key, RunTrace.trace_id).where(RunTrace.project == project, RunTrace.run_key.in_(run_keys))
-    for run_key, trace_id in connection.execute(query.distinct().order_by(RunTrace.trace_id)):
+    # Ordered here: for an ORDER BY, SQLite reads every trace there is (138 ms in 100,000 for a page of 50 runs, not 2).
+    for run_key, trace_id in sorted(map(tuple, connection.execute(query.distinct()))):
         found[run_key].append(trace_id)
     return found
 
@@ -158,4 +198,5 @@ def _run_of(row: Row[Any], trace_ids: Sequence[bytes], processes: Sequence[str])
         last_day=row.last_day,
         recheck_ns=row.recheck_ns,
         processes=processes,
+        partly_deleted=bool(row.frozen),
     )

@@ -6,17 +6,18 @@ import asyncio
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from typing import Concatenate, ParamSpec, TypeVar
 
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
 from collector.errors import Unavailable
 from collector.fold import fold
 from collector.model import DEFAULT_PROJECT
-from collector.storage import Changes, FlowSummary, LogEntry, LogQuery, Page, RunQuery, RunRef, RunSummary, RunView, TraceFacts
+from collector.storage import Changes, FlowSummary, ListChanges, LogEntry, LogQuery, Page, RunQuery, RunRef, RunSummary, RunView, TraceFacts
 from storage_plugins.sql import lists, news, run_logs
-from storage_plugins.sql.facts import load_facts, load_trace, version_of
+from storage_plugins.sql.facts import find_place, heard_of, load_facts, load_trace
 
 P = ParamSpec("P")
 Answer = TypeVar("Answer")
@@ -28,9 +29,9 @@ READERS = 4
 class SqlReader:
     """Answers from one engine. Every method's promise is that of collector.storage.Reader."""
 
-    def __init__(self, engine: Engine, project: int = DEFAULT_PROJECT) -> None:
-        """engine: its transactions must see one snapshot from the first read on."""
-        self._engine = engine
+    def __init__(self, snapshot: Callable[[], AbstractContextManager[Connection]], project: int = DEFAULT_PROJECT) -> None:
+        """snapshot: opens a transaction that sees one moment of the store, and ends it. Raises DBAPIError or Unavailable."""
+        self._snapshot = snapshot
         self._project = project
         self._threads = ThreadPoolExecutor(READERS, thread_name_prefix="flowspan-read")
 
@@ -66,9 +67,13 @@ class SqlReader:
         """See Reader."""
         return await self._ask(load_trace, trace_id)
 
-    async def changes(self, cursor: str) -> Changes:
+    async def changes(self, cursor: str, until: str | None = None) -> Changes:
         """See Reader."""
-        return await self._ask(news.changes, cursor)
+        return await self._ask(news.changes, cursor, until)
+
+    async def list_changes(self, cursor: str) -> ListChanges:
+        """See Reader."""
+        return await self._ask(lists.list_changes, cursor)
 
     async def latest_cursor(self) -> str:
         """See Reader."""
@@ -83,14 +88,27 @@ class SqlReader:
         await self._ask(news.latest_cursor)
 
     async def _ask(self, question: Callable[Concatenate[Connection, int, P], Answer], *args: P.args, **kwargs: P.kwargs) -> Answer:
+        def ask_once() -> Answer:
+            with self._snapshot() as connection:
+                return question(connection, self._project, *args, **kwargs)
+
         def answer() -> Answer:
             try:
-                with self._engine.connect() as connection, connection.begin():
-                    return question(connection, self._project, *args, **kwargs)
+                return _again_if_lost(ask_once)
             except DBAPIError as error:
                 raise Unavailable(f"the store cannot be read just now: {error.orig}") from error
 
         return await asyncio.get_running_loop().run_in_executor(self._threads, answer)
+
+
+def _again_if_lost(ask: Callable[[], Answer]) -> Answer:
+    """Ask, and once more if the connection had died while it lay idle: the store may have been restarted since, and be well."""
+    try:
+        return ask()
+    except DBAPIError as error:
+        if not error.connection_invalidated:
+            raise
+    return ask()
 
 
 def view_run(connection: Connection, project: int, run_key: bytes) -> RunView | None:
@@ -98,14 +116,15 @@ def view_run(connection: Connection, project: int, run_key: bytes) -> RunView | 
     facts = load_facts(connection, project, run_key)
     if facts is None:
         return None
-    version, heard = version_of(connection, project, run_key)
+    now, heard = news.horizon(connection), heard_of(connection, project, run_key)
     heard.beating_until_ns = dict(facts.beating_until_ns)
     picture = fold(run_key, facts, time.time_ns())
+    picture.run = lists.as_it_was(connection, project, picture.run)
     flow_key = picture.run.flow_key
     return RunView(
         picture=picture,
-        version=version,
-        cursor=news.latest_cursor(connection, project),
+        version=now.version,
+        cursor=now.to_cursor(),
         heard=heard,
         flow_id=lists.flow_id(connection, project, flow_key),
         task_ids=lists.task_ids(connection, project, flow_key),
@@ -116,4 +135,5 @@ def _read_logs(connection: Connection, project: int, run_key: bytes, query: LogQ
     facts = load_facts(connection, project, run_key)
     if facts is None:
         return Page([])
-    return run_logs.read_logs(connection, project, fold(run_key, facts, time.time_ns()), query)
+    _, place = find_place(connection, project, run_key)
+    return run_logs.read_logs(connection, place, fold(run_key, facts, time.time_ns()), query)

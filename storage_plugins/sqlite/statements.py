@@ -3,7 +3,9 @@ four times the insert itself (0.06-0.24 of the speed of COPY)."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterator
+from itertools import repeat
+from typing import TYPE_CHECKING, Any
 
 from storage_plugins.sql.tables import (
     Base,
@@ -18,6 +20,9 @@ from storage_plugins.sql.tables import (
     Span,
     table_of,
 )
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 
 def _insert(model: type[Base], conflict: str) -> str:
@@ -45,13 +50,18 @@ RESOURCES = _insert(ResourceEntry, "ON CONFLICT DO NOTHING")
 SCOPES = _insert(ScopeEntry, "ON CONFLICT DO NOTHING")
 RUN_TRACES = _insert(RunTrace, "ON CONFLICT DO NOTHING")
 RUN_CHANGES = _insert(RunChange, "ON CONFLICT DO NOTHING")
-RUN_DIRTY = _insert(RunDirty, "ON CONFLICT DO UPDATE SET seq = excluded.seq")
+RUN_DIRTY = _insert(RunDirty, "ON CONFLICT DO NOTHING")
 PROCESSES = _insert(
     Process,
     "ON CONFLICT DO UPDATE SET heard_ns = max(heard_ns, excluded.heard_ns), exited_ns = max(exited_ns, excluded.exited_ns),"
     " interval_ms = CASE WHEN excluded.interval_ms > 0 THEN excluded.interval_ms ELSE interval_ms END",
 )
-TICK = "UPDATE clock SET seq = seq + 1 RETURNING seq"
+TICK = "UPDATE clock SET seq = seq + ? RETURNING seq"
+
+
+def tuples_of(spans: pa.RecordBatch, seq: int) -> Iterator[tuple[Any, ...]]:
+    """Return spans that are columns as tuples, with the transaction's number. Costs 2 us a span."""
+    return zip(*(column.to_pylist() for column in spans.columns), repeat(seq, len(spans)), strict=True)
 
 
 def with_seq(rows: list[Any], seq: int) -> list[tuple[Any, ...]]:

@@ -42,8 +42,8 @@ def flows(connection: Connection) -> list[tuple[object, ...]]:
 
 # R016
 def test_a_flow_and_its_tasks_are_upserted_from_a_run(connection: Connection) -> None:
-    Catalogue().write(connection, 1, picture(1), 5)
-    Catalogue().write(connection, 1, picture(1), 6)
+    Catalogue().write(connection, [(1, picture(1))], (), 5)
+    Catalogue().write(connection, [(1, picture(1))], (), 6)
 
     assert [("etl", computed_id(1, "etl"), "")] == flows(connection)
     assert [("load",)] == [tuple(row) for row in connection.execute(text("SELECT task_key FROM tasks"))]
@@ -52,10 +52,10 @@ def test_a_flow_and_its_tasks_are_upserted_from_a_run(connection: Connection) ->
 # R018
 def test_what_was_written_lately_is_not_written_again(engine: Engine, connection: Connection) -> None:
     catalogue, statements = Catalogue(), []
-    catalogue.write(connection, 1, picture(1), 5)
+    catalogue.write(connection, [(1, picture(1))], (), 5)
     event.listen(engine, "before_cursor_execute", lambda *arguments: statements.append(arguments[2]))
 
-    catalogue.write(connection, 1, picture(2), 6)
+    catalogue.write(connection, [(1, picture(2))], (), 6)
 
     assert [] == statements
 
@@ -63,11 +63,11 @@ def test_what_was_written_lately_is_not_written_again(engine: Engine, connection
 # R018
 def test_what_was_forgotten_is_written_again(connection: Connection) -> None:
     catalogue = Catalogue()
-    catalogue.write(connection, 1, picture(1), 5)
+    catalogue.write(connection, [(1, picture(1))], (), 5)
     connection.execute(text("DELETE FROM flows"))
     catalogue.forget()
 
-    catalogue.write(connection, 1, picture(1), 6)
+    catalogue.write(connection, [(1, picture(1))], (), 6)
 
     assert ["etl"] == [row[0] for row in flows(connection)]
 
@@ -77,13 +77,13 @@ def test_what_was_forgotten_is_written_again(connection: Connection) -> None:
 def test_the_newest_run_describes_its_flow_in_whatever_order_runs_are_folded(connection: Connection, order: tuple[int, int]) -> None:
     runs = [picture(1, "old words"), picture(2, "new words")]
     for place in order:
-        Catalogue().write(connection, 1, runs[place], 5)
+        Catalogue().write(connection, [(1, runs[place])], (), 5)
 
     assert "new words" == flows(connection)[0][2]
 
 
 # R017
 def test_a_client_may_give_its_flow_an_id(connection: Connection) -> None:
-    Catalogue().write(connection, 1, picture(1, flow_id="11111111-2222-3333-4444-555555555555"), 5)
+    Catalogue().write(connection, [(1, picture(1, flow_id="11111111-2222-3333-4444-555555555555"))], (), 5)
 
     assert "11111111-2222-3333-4444-555555555555" == flows(connection)[0][1]

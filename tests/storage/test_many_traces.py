@@ -18,8 +18,8 @@ from otel_bridge.identity import run_key
 from storage_plugins.sqlite.storage import SqliteStorage
 
 # Far fewer than SQLite's own 32,766, so that a test can have more traces than that.
-PARAMETERS = 300
-TRACES = 400
+PARAMETERS = 1_100
+TRACES = 1_500
 
 
 @pytest.fixture

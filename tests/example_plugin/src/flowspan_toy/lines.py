@@ -14,21 +14,26 @@ def lines_of(traces: Iterable[Trace], picture: RunPicture, query: LogQuery) -> l
     """Return the lines a query asks for, in any order."""
     records: list[LogEntry] = []
     events: list[LogEntry] = []
+    came_with: dict[str, int] = {}
     for trace in traces:
         for kept in trace.logs.values():
             node = owner_of(kept.row, picture)
             if node is not None:
-                records.append(line_of(kept.row, node, kept.version))
+                records.append(line_of(kept.row, node))
+                came_with[records[-1].id] = kept.version
         for row, version in trace.spans.values():
             node = picture.owners.get((row.trace_id, row.span_id))
             if node is not None:
-                events += lines_of_events(row.span_id, row.events, node, version)
-    return [entry for entry in without_twins([*records, *events]) if _fits(entry, query)]
+                told = list(lines_of_events(row.span_id, row.events, node))
+                events += told
+                came_with |= dict.fromkeys((entry.id for entry in told), version)
+    return [entry for entry in without_twins([*records, *events]) if _fits(entry, came_with[entry.id], query)]
 
 
-def _fits(entry: LogEntry, query: LogQuery) -> bool:
+def _fits(entry: LogEntry, version: int, query: LogQuery) -> bool:
     return (
         entry.severity_number >= query.min_severity
         and query.node in (None, entry.node)
-        and (query.since_version is None or entry.version > query.since_version)
+        and (query.since is None or version > int(query.since))
+        and (query.until is None or version <= int(query.until))
     )

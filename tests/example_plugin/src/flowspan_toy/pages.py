@@ -18,7 +18,12 @@ def page_of(items: Iterable[Item], key_of: Callable[[Item], Key], limit: int, af
     left.sort(key=key_of, reverse=descending)
     size = max(1, min(limit, LARGEST_PAGE))
     page = left[:size]
-    return Page(page, json.dumps(key_of(page[-1])) if len(left) > size else None)
+    return Page(page, cursor_of(key_of(page[-1])) if len(left) > size else None)
+
+
+def cursor_of(key: Key) -> str:
+    """Return the cursor of what comes after a key."""
+    return json.dumps(key)
 
 
 def key_of_cursor(cursor: str | None, *kinds: type) -> Key | None:

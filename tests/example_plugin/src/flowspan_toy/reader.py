@@ -6,9 +6,11 @@ import time
 
 from collector.picture import RunPicture
 from collector.storage import (
+    LARGEST_PAGE,
     BadCursor,
     Changes,
     FlowSummary,
+    ListChanges,
     LogEntry,
     LogQuery,
     Page,
@@ -21,7 +23,7 @@ from collector.storage import (
 )
 from flowspan_toy import views
 from flowspan_toy.lines import lines_of
-from flowspan_toy.pages import Key, key_of_cursor, page_of
+from flowspan_toy.pages import key_of_cursor, page_of
 from flowspan_toy.tables import Cabinet, Tables, Trace
 from otel_bridge.conventions import TRACE_SOURCE
 
@@ -59,7 +61,9 @@ class ToyReader:
             fitting = [
                 one for one in views.summaries(tables) if query.kind in (None, one.run.kind) and query.flow_key in (None, one.run.flow_key)
             ]
-        return page_of(fitting, _key_of_run, query.limit, after, descending=True)
+            page = page_of(fitting, lambda one: views.place_of(one.run), query.limit, after, descending=True)
+            page.cursor = str(tables.version)
+            return page
 
     async def list_flows(self, limit: int, cursor: str | None) -> Page[FlowSummary]:
         """See Reader."""
@@ -86,15 +90,22 @@ class ToyReader:
         with self._cabinet.held() as tables:
             return _trace_facts(tables, tables.traces.get(trace_id, Trace()))
 
-    async def changes(self, cursor: str) -> Changes:
+    async def changes(self, cursor: str, until: str | None = None) -> Changes:
         """See Reader."""
-        if not cursor.isdecimal():
-            raise BadCursor
         with self._cabinet.held() as tables:
-            if int(cursor) > tables.version:
+            since = _number_of(cursor, tables)
+            last = tables.version if until is None else int(until)
+            news = [one for one in tables.news if since < one.version <= last]
+            return Changes({one.run_key for one in news}, {one.trace_id for one in news}, str(last))
+
+    async def list_changes(self, cursor: str) -> ListChanges:
+        """See Reader."""
+        with self._cabinet.held() as tables:
+            since = _number_of(cursor, tables)
+            runs, gone = views.summaries_since(tables, since), views.gone_since(tables, since)
+            if len(runs) + len(gone) > LARGEST_PAGE:
                 raise Resync
-            news = [one for one in tables.news if one.version > int(cursor)]
-            return Changes({one.run_key for one in news}, {one.trace_id for one in news}, str(tables.version))
+            return ListChanges(sorted(runs, key=lambda one: views.place_of(one.run), reverse=True), gone, str(tables.version))
 
     async def latest_cursor(self) -> str:
         """See Reader."""
@@ -125,8 +136,13 @@ def _view(tables: Tables, picture: RunPicture) -> RunView:
     )
 
 
-def _key_of_run(summary: RunSummary) -> Key:
-    return (views.sort_ns(summary.run), summary.run.run_key.hex())
+def _number_of(cursor: str, tables: Tables) -> int:
+    """Raises BadCursor for text that is none, Resync for the cursor of another process."""
+    if not cursor.isascii() or not cursor.isdecimal():
+        raise BadCursor
+    if int(cursor) > tables.version:
+        raise Resync
+    return int(cursor)
 
 
 def _trace_facts(tables: Tables, trace: Trace) -> TraceFacts:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from collector.model import Batch
+from collector.storage import Expired
 from flowspan_toy.reader import ToyReader
 from flowspan_toy.tables import Cabinet
 from flowspan_toy.views import fold_marks
@@ -12,6 +15,7 @@ class ToyStorage:
     """collector.storage.Storage over one Cabinet. What it holds goes with the process."""
 
     name = "toy"
+    shared = False
 
     def __init__(self) -> None:
         """Begin closed and empty."""
@@ -23,6 +27,13 @@ class ToyStorage:
         """See Storage."""
         self._cabinet.is_open = True
 
+    def migrate(self) -> tuple[str, str]:
+        """See Storage. Dicts have no schema."""
+        return "1", "1"
+
+    def listen(self, hint: Callable[[], None]) -> None:
+        """See Storage. Nobody else has these dicts."""
+
     def close(self) -> None:
         """See Storage."""
         self._cabinet.is_open = False
@@ -31,6 +42,8 @@ class ToyStorage:
 class ToyWriter:
     """collector.storage.Writer."""
 
+    at_once = 1
+
     def __init__(self, cabinet: Cabinet) -> None:
         """cabinet: the storage's own."""
         self._cabinet = cabinet
@@ -38,10 +51,14 @@ class ToyWriter:
     def write(self, batch: Batch) -> None:
         """See Writer."""
         with self._cabinet.held() as tables:
-            tables.add(batch)
+            tables.add(batch.as_rows())
 
     def fold(self, now_ns: int) -> float | None:
         """See Writer. Everything that is marked, at once: a dict is quick."""
         with self._cabinet.held() as tables:
             fold_marks(tables, now_ns)
+        return None
+
+    def expire(self, now_ns: int) -> Expired | None:
+        """See Writer. What is held goes with the process, and that is soon."""
         return None

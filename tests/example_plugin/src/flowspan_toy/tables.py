@@ -32,10 +32,11 @@ class News(NamedTuple):
 
 
 class Folded(NamedTuple):
-    """A run as it was last folded, and the version its facts had then."""
+    """A run as it was last folded, the version its facts had then, and the number of the fold."""
 
     picture: RunPicture
     version: int
+    number: int
 
 
 @dataclass(slots=True)
@@ -52,7 +53,7 @@ class Trace:
 
 @dataclass(slots=True)
 class Tables:
-    """Everything the toy knows. version: the number of the last write.
+    """Everything the toy knows. version: the number of the last write or fold.
 
     runs: of each run its claims, in the order they came. news: in the order of writes. marks: runs to fold again.
     """

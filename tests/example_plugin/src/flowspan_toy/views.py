@@ -8,7 +8,8 @@ from collections.abc import Iterable
 from collector.fold import Facts, fold
 from collector.model import FoldMoment, FoldSpan
 from collector.picture import KIND_RUN, Run, RunPicture
-from collector.storage import FlowSummary, Heard, RunSummary
+from collector.storage import FlowSummary, Heard, RunRef, RunSummary
+from flowspan_toy.pages import Key, cursor_of
 from flowspan_toy.tables import Folded, Tables, Trace
 from otel_bridge.identity import digest
 
@@ -64,27 +65,44 @@ def heard_of(tables: Tables, run: Run, processes: Iterable[str]) -> Heard:
 def fold_marks(tables: Tables, now_ns: int) -> None:
     """Fold every run that got facts, and those whose state time alone may have changed."""
     late = {run_key for run_key, folded in tables.folded.items() if 0 < folded.picture.run.recheck_ns <= now_ns}
+    tables.version += 1
     for run_key in tables.marks | late:
         picture = fold_run(tables, run_key, now_ns)
         if picture is not None:
-            tables.folded[run_key] = Folded(picture, version_of(tables, run_key))
+            tables.folded[run_key] = Folded(picture, version_of(tables, run_key), tables.version)
     tables.marks.clear()
 
 
 def summaries(tables: Tables) -> list[RunSummary]:
     """Return every run that may be listed, in any order."""
-    return [_summary(tables, folded) for folded in tables.folded.values() if not folded.picture.run.hidden]
+    return summaries_since(tables, 0)
+
+
+def summaries_since(tables: Tables, number: int) -> list[RunSummary]:
+    """Return those that were folded after this number, in any order."""
+    return [_summary(tables, one) for one in tables.folded.values() if one.number > number and not one.picture.run.hidden]
+
+
+def gone_since(tables: Tables, number: int) -> list[RunRef]:
+    """Return the runs that were folded after this number and are not listed."""
+    runs = [one.picture.run for one in tables.folded.values() if one.number > number and one.picture.run.hidden]
+    return [RunRef(run.run_id, run.source, run.generation) for run in runs]
 
 
 def sort_ns(run: Run) -> int:
-    """Return where a run stands in the lists: its start, or when it was first heard of."""
+    """Return when a run began, or was first heard of."""
     return run.started_ns or run.first_ns
+
+
+def place_of(run: Run) -> Key:
+    """Return where a run stands in the lists."""
+    return (sort_ns(run), run.run_key.hex())
 
 
 def _summary(tables: Tables, folded: Folded) -> RunSummary:
     run = folded.picture.run
     heard = heard_of(tables, run, run.processes)
-    return RunSummary(run, folded.version, heard, flow_id(tables, run.flow_key))
+    return RunSummary(run, folded.version, heard, flow_id(tables, run.flow_key), cursor_of(place_of(run)))
 
 
 # --- the catalogue ---------------------------------------------------------------------------------------------------------------------

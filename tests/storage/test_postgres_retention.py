@@ -1,0 +1,406 @@
+"""Retention in Postgres: days go whole, beside readers, writers, folds and other replicas, and nothing shows of it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import psycopg
+import pytest
+
+from collector.errors import Unavailable
+from collector.model import DEFAULT_PROJECT, Batch
+from collector.picture import RUNNING, SUCCEEDED
+from collector.rows import DAY_NS
+from collector.steady import SOURCE, T0_NS, at, batch_of, log_line, plain_span, run_begun, run_ended, task_begun, task_ended
+from collector.storage import Expired
+from collector.testing.questions import fold_all, listed_runs, messages_of, view_of
+from collector.testing.retention import DAY_S, LATER, expire_all
+from collector.testing.stories import story
+from otel_bridge.facts import LogLine, ProcessBeat, Work
+from otel_bridge.identity import run_key
+from storage_plugins.postgres import ground
+from storage_plugins.postgres.days import FACT_TABLES, LOCK_PART
+from storage_plugins.postgres.ground import PostgresGround
+from storage_plugins.postgres.storage import PostgresStorage
+from storage_plugins.sql import frozen
+from storage_plugins.sql import retention as shared
+from storage_plugins.sql.catalogue import Catalogue
+from storage_plugins.sql.folding import Mark, fold_marks, write_round
+from storage_plugins.sql.reader import view_run
+from storage_plugins.sql.sweep import NotNow
+from storage_plugins.sql.tables import FACTS, partition_name, table_of
+from tests.in_process import eventually
+from tests.storage.opened_postgres import FOLD_EVERY_MS, ask, tell
+from tests.storage.postgres_processes import start
+
+KEPT_DAYS = 2
+FIRST_DAY = T0_NS // DAY_NS
+CUT = shared.Cut(LATER // DAY_NS - KEPT_DAYS)
+PATIENCE_S = 20.0
+# Its clock is wrong by years.
+NO_DAY = run_ended("r1", 1000 * DAY_S)
+LATE = batch_of(task_ended("r1", "late:1", 1000 * DAY_S), received_s=3 * DAY_S)
+
+TABLES = "SELECT relname FROM pg_class WHERE relkind = 'r' AND relname ~ '_d[1-9]'"
+PENDING = "SELECT inhrelid::regclass::text FROM pg_inherits WHERE inhdetachpending"
+DEADLOCKS = "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()"
+WAITING = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+
+
+@pytest.fixture
+def storage(postgres_url: str) -> Iterator[PostgresStorage]:
+    """An empty store that keeps facts for two days."""
+    with keeping(postgres_url) as storage:
+        yield storage
+
+
+@contextmanager
+def keeping(url: str) -> Iterator[PostgresStorage]:
+    """Open the store as one more replica that keeps facts for two days."""
+    storage = PostgresStorage(url, FOLD_EVERY_MS, KEPT_DAYS)
+    storage.open()
+    try:
+        yield storage
+    finally:
+        storage.close()
+
+
+@contextmanager
+def reading(url: str) -> Iterator[None]:
+    """Read every fact, in a transaction that stays open."""
+    with psycopg.connect(url) as reader:
+        for table in FACT_TABLES:
+            reader.execute(f"SELECT count(*) FROM {table}".encode())
+        yield
+
+
+@contextmanager
+def on_the_ground(storage: PostgresStorage, url: str) -> Iterator[PostgresGround]:
+    """Stand where a sweep of a replica stands."""
+    with psycopg.connect(url, autocommit=True) as driver, PostgresGround(storage._server, storage.snapshot, driver, Catalogue(), LATER) as one:
+        yield one
+
+
+def in_a_hurry(url: str) -> None:
+    """Let who connects from now on fail where it has to wait for a lock for long."""
+    tell(url, f"ALTER DATABASE {url.rpartition('/')[2]} SET lock_timeout = '50ms'")
+
+
+def many(count: int) -> Batch:
+    """Return so many plain traces of the first day, of two spans each."""
+    spans = [(plain_span(trace, 1, "GET /", 0), plain_span(trace, 2, "load", 0, parent=1)) for trace in range(1, count + 1)]
+    return batch_of(*(span for pair in spans for span in pair))
+
+
+def tables_of(url: str, day: int) -> set[str]:
+    """Return which fact tables have a table left for a day after the first, attached or not."""
+    found = {name for (name,) in ask(url, TABLES)}
+    return {table for table in FACT_TABLES if partition_name(table, FIRST_DAY + day) in found}
+
+
+def counts(url: str) -> dict[str, int]:
+    """Count the rows of every table that retention empties."""
+    names = [*(table_of(table).name for table in FACTS), "runs", "run_traces", "run_dirty", "run_changes", "processes"]
+    with psycopg.connect(url) as connection:
+        return {name: (connection.execute(f"SELECT count(*) FROM {name}".encode()).fetchone() or (0,))[0] for name in names}
+
+
+# R156
+def test_nothing_is_left_of_what_is_too_old(storage: PostgresStorage, postgres_url: str) -> None:
+    storage.writer.write(batch_of(*story(), ProcessBeat("p1", at(0), 1000), NO_DAY, LogLine(b"", b"", at(0), "of no run", Work())))
+    storage.writer.write(many(3))
+    fold_all(storage)
+
+    expired = expire_all(storage)
+
+    assert Expired(facts=9 + 6, runs=1 + 3) == expired
+    assert {0} == set(counts(postgres_url).values())
+    assert set() == tables_of(postgres_url, 0)
+
+
+# R156
+def test_the_space_of_a_day_is_given_back(storage: PostgresStorage, postgres_url: str) -> None:
+    storage.writer.write(many(500))
+    sizes = [ask(postgres_url, f"SELECT pg_total_relation_size('{partition_name(table, FIRST_DAY)}')".encode()) for table in FACT_TABLES]
+
+    freed_bytes = 0
+    while (expired := storage.writer.expire(LATER)) is not None:
+        freed_bytes += expired.freed_bytes
+
+    assert sum(found[0][0] for found in sizes) == freed_bytes > 200_000
+
+
+# R156
+def test_an_open_run_is_read_the_same_before_and_after_its_day_goes(storage: PostgresStorage, postgres_url: str) -> None:
+    storage.writer.write(batch_of(run_begun("r1"), task_begun("r1", "a:1", 1), task_ended("r1", "a:1", 2), task_ended("r1", "a:1", 3)))
+    storage.writer.write(batch_of(log_line("r1", "still here", 2 * DAY_S), received_s=2 * DAY_S))
+    fold_all(storage)
+    before, cached = view_of(storage, "r1").picture, listed_runs(storage)[0].run
+
+    expire_all(storage)
+    fold_all(storage)
+
+    after = view_of(storage, "r1").picture
+    assert (before.tasks, before.run.counts, before.run.started_ns) == (after.tasks, after.run.counts, after.run.started_ns)
+    assert (cached.counts, cached.status) == (listed_runs(storage)[0].run.counts, RUNNING)
+    assert set() == tables_of(postgres_url, 0)
+    assert [(0,)] == ask(postgres_url, "SELECT DISTINCT day FROM spans")
+
+
+# R156
+def test_a_view_from_before_the_day_went_is_whole(storage: PostgresStorage, postgres_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It looks for the run in the day, and has not looked yet: the day waits for it."""
+    monkeypatch.setattr(ground, "OTHERS_WITHIN_S", 0.1)
+    storage.writer.write(batch_of(run_begun("r1"), task_ended("r1", "a:1", 2)))
+    storage.writer.write(batch_of(log_line("r1", "still here", 2 * DAY_S), received_s=2 * DAY_S))
+    fold_all(storage)
+    with storage.snapshot() as connection:
+        connection.exec_driver_sql("SELECT 1")
+        expire_all(storage)
+        seen = view_run(connection, DEFAULT_PROJECT, run_key(SOURCE, "r1"))
+        assert {"spans", "span_moments", "logs"} == tables_of(postgres_url, 0)
+
+    expire_all(storage)
+
+    assert seen is not None
+    assert {SUCCEEDED: 1} == seen.picture.run.counts == view_of(storage, "r1").picture.run.counts
+    assert set() == tables_of(postgres_url, 0)
+
+
+# R156
+def test_the_greater_of_a_kept_fact_and_one_of_no_day_stays(storage: PostgresStorage, postgres_url: str) -> None:
+    storage.writer.write(batch_of(run_begun("r1"), task_ended("r1", "a:1", 5)))
+    tell(postgres_url, 'INSERT INTO spans SELECT (jsonb_populate_record(s, \'{"day": 0, "rank": 0, "name": "less"}\')).* FROM spans AS s')
+    storage.writer.write(batch_of(log_line("r1", "still here", 2 * DAY_S), received_s=2 * DAY_S))
+    fold_all(storage)
+
+    expire_all(storage)
+
+    assert [("a:1", 0)] == ask(postgres_url, "SELECT name, day FROM spans")
+
+
+# R097
+def test_dropping_a_day_beside_a_long_reader_holds_up_no_writer(postgres_url: str) -> None:
+    """Neither one that commits nor one that makes days: each would fail after 50 ms."""
+    with keeping(postgres_url) as storage, keeping(postgres_url) as other:
+        storage.writer.write(many(20))
+        in_a_hurry(postgres_url)
+        over = threading.Event()
+        written: list[int] = []
+
+        def write() -> None:
+            while not over.is_set():
+                day = 3 + len(written) % 30
+                other.writer.write(batch_of(run_begun(f"r{len(written)}", day * DAY_S), received_s=day * DAY_S))
+                written.append(day)
+
+        thread = threading.Thread(target=write)
+        with reading(postgres_url):
+            thread.start()
+            try:
+                expire_all(storage)
+                pending = ask(postgres_url, PENDING)
+                expire_all(storage)
+            finally:
+                over.set()
+                thread.join()
+        expire_all(storage)
+
+    assert 1 == len(pending)
+    assert len(written) == counts(postgres_url)["span_moments"] > 30
+    assert (set(), [(0,)]) == (tables_of(postgres_url, 0), ask(postgres_url, DEADLOCKS))
+
+
+# R097
+def test_a_day_that_waited_for_a_reader_goes_when_the_reader_has_gone(storage: PostgresStorage, postgres_url: str) -> None:
+    storage.writer.write(many(3))
+    with reading(postgres_url):
+        expire_all(storage)
+        assert [(partition_name("logs", FIRST_DAY),)] == ask(postgres_url, PENDING)
+
+    storage.writer.expire(LATER)
+    storage.writer.expire(LATER)
+
+    assert {"spans", "span_moments"} == tables_of(postgres_url, 0)
+    expire_all(storage)
+    assert set() == tables_of(postgres_url, 0)
+
+
+# R097
+def test_who_makes_a_day_does_not_wait_for_who_makes_or_drops_another(storage: PostgresStorage, postgres_url: str) -> None:
+    in_a_hurry(postgres_url)
+    with keeping(postgres_url) as other, psycopg.connect(postgres_url) as maker:
+        for table in FACT_TABLES:
+            maker.execute(LOCK_PART, (partition_name(table, FIRST_DAY),))
+        other.writer.write(batch_of(run_begun("r1", DAY_S), received_s=DAY_S))
+
+    assert ["r1"] == [view_of(storage, "r1").picture.run.run_id]
+
+
+# R156
+@pytest.mark.parametrize("steps", [1, 3, 6, 9, 12])
+def test_a_sweep_whose_process_is_killed_is_finished_by_another(storage: PostgresStorage, postgres_url: str, steps: int) -> None:
+    storage.writer.write(batch_of(*story(), NO_DAY))
+    storage.writer.write(many(150))
+    fold_all(storage)
+    process = start("expire", postgres_url)
+    assert process.stdin is not None and process.stdout is not None
+    for _ in range(steps):
+        process.stdout.readline()
+        process.stdin.write("\n")
+        process.stdin.flush()
+    process.kill()
+    process.communicate()
+
+    eventually(lambda: storage.writer.expire(LATER) is not None or counts(postgres_url)["run_traces"] == 0)
+    expire_all(storage)
+
+    assert {0} == set(counts(postgres_url).values())
+    assert set() == tables_of(postgres_url, 0)
+
+
+# R156
+def test_one_replica_sweeps_at_a_time(storage: PostgresStorage, postgres_url: str) -> None:
+    storage.writer.write(many(3))
+    with keeping(postgres_url) as first:
+        assert first.writer.expire(LATER) is not None
+        assert storage.writer.expire(LATER) is None
+
+    assert storage.writer.expire(LATER) is not None
+
+
+# R156
+def test_two_replicas_that_sweep_at_once_beside_folds_end_without_a_deadlock(storage: PostgresStorage, postgres_url: str) -> None:
+    storage.writer.write(many(200))
+    with keeping(postgres_url) as other:
+        threads = [threading.Thread(target=expire_all, args=(one,)) for one in (storage, other)]
+        threads += [threading.Thread(target=fold_all, args=(one,)) for one in (storage, other)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        expire_all(other)
+        expire_all(storage)
+
+    assert {0} == set(counts(postgres_url).values())
+    assert [(0,)] == ask(postgres_url, DEADLOCKS)
+
+
+# R156
+def test_a_fact_of_a_day_that_has_gone_makes_the_day_again(storage: PostgresStorage, postgres_url: str) -> None:
+    storage.writer.write(batch_of(*story()))
+    expire_all(storage)
+
+    storage.writer.write(batch_of(log_line("r1", "of a slow clock", 1)))
+
+    assert ["of a slow clock"] == messages_of(storage, "r1")
+    expire_all(storage, LATER + DAY_NS)
+    assert (set(), {0}) == (tables_of(postgres_url, 0), set(counts(postgres_url).values()))
+
+
+@contextmanager
+def nothing_left_of_r1(storage: PostgresStorage, url: str) -> Iterator[tuple[PostgresGround, frozen.Gone]]:
+    """Stand where the last fact of a run was deleted, and run_traces is to forget it."""
+    storage.writer.write(batch_of(NO_DAY))
+    tell(url, "DELETE FROM spans")
+    with on_the_ground(storage, url) as one:
+        with one.reading() as connection:
+            chunk = shared.next_chunk(connection, CUT, None)
+            assert chunk is not None
+            gone = frozen.read_gone(connection, CUT, chunk)
+        assert 1 == len(gone.claims)
+        yield one, gone
+
+
+# R156
+def test_a_fact_that_is_being_written_keeps_its_run(storage: PostgresStorage, postgres_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its transaction has found the row of run_traces, and is not committed yet."""
+    monkeypatch.setattr(ground, "TRIES", 2)
+    storage.writer.write(batch_of(ProcessBeat("p1", at(0), 1000)))
+    late = batch_of(task_ended("r1", "late:1", 1000 * DAY_S), ProcessBeat("p1", at(1), 1000), received_s=3 * DAY_S)
+    with nothing_left_of_r1(storage, postgres_url) as (one, gone), psycopg.connect(postgres_url) as holder:
+        holder.execute("SELECT * FROM processes FOR UPDATE")
+        writer = threading.Thread(target=storage.writer.write, args=(late,))
+        writer.start()
+        eventually(lambda: ask(postgres_url, WAITING) == [(1,)])
+        with pytest.raises(NotNow), one.forgetting() as connection:
+            frozen.forget(connection, gone)
+        holder.rollback()
+        writer.join()
+        with one.forgetting() as connection:
+            frozen.forget(connection, gone)
+
+    assert ["late:1"] == [task.node for task in view_of(storage, "r1").picture.tasks]
+
+
+# R156
+def test_a_fact_that_comes_while_its_run_is_forgotten_makes_it_again(storage: PostgresStorage, postgres_url: str) -> None:
+    """It waits, for as long as a commit takes, and does not find what is gone."""
+    with nothing_left_of_r1(storage, postgres_url) as (one, gone):
+        writer = threading.Thread(target=storage.writer.write, args=(LATE,))
+        with one.forgetting() as connection:
+            frozen.forget(connection, gone)
+            writer.start()
+            eventually(lambda: ask(postgres_url, WAITING) == [(1,)])
+        writer.join()
+
+    assert ["late:1"] == [task.node for task in view_of(storage, "r1").picture.tasks]
+    fold_all(storage)
+    assert 1 == len(listed_runs(storage))
+
+
+# R156
+def test_a_young_fact_that_comes_while_its_run_is_forgotten_is_folded(storage: PostgresStorage, postgres_url: str) -> None:
+    """It waits for nobody: what was said of it is seen, and stays."""
+    young = batch_of(task_ended("r1", "young:1", 400 * DAY_S), received_s=400 * DAY_S)
+    with nothing_left_of_r1(storage, postgres_url) as (one, gone), one.forgetting() as connection:
+        connection.exec_driver_sql("SELECT 1")
+        storage.writer.write(young)
+        frozen._forget_runs(connection, gone.project, {claim.run_key for claim in gone.claims}, {claim.trace_id for claim in gone.claims})
+    fold_all(storage, at(401 * DAY_S))
+
+    assert [{SUCCEEDED: 1}] == [one.run.counts for one in listed_runs(storage)]
+
+
+# R156
+def test_a_fold_that_began_before_a_run_was_frozen_leaves_it_as_it_is(storage: PostgresStorage, postgres_url: str) -> None:
+    storage.writer.write(batch_of(run_begun("r1"), run_ended("r1", 1)))
+    fold_all(storage)
+    key = run_key(SOURCE, "r1")
+    with on_the_ground(storage, postgres_url) as one, on_the_ground(storage, postgres_url) as other, one.writing() as connection:
+        begun = fold_marks(connection, [Mark(DEFAULT_PROJECT, key, b"", 0, frozenset({key}))], LATER)
+        assert other.freeze_now(DEFAULT_PROJECT, {key})
+        write_round(connection, begun, Catalogue(), LATER)
+
+    assert [True] == [listed.run.partly_deleted for listed in listed_runs(storage)]
+
+
+# R156
+def test_a_run_that_is_being_folded_is_frozen_afterwards(storage: PostgresStorage, postgres_url: str) -> None:
+    storage.writer.write(batch_of(run_begun("r1"), task_ended("r1", "a:1", 1), run_ended("r1", 2)))
+    key = run_key(SOURCE, "r1")
+    with on_the_ground(storage, postgres_url) as one, on_the_ground(storage, postgres_url) as other:
+        freezer = threading.Thread(target=other.freeze_now, args=(DEFAULT_PROJECT, {key}))
+        with one.writing() as connection:
+            plan = storage.writer._rounds.read(connection, LATER)
+            freezer.start()
+            eventually(lambda: ask(postgres_url, WAITING) == [(1,)])
+            storage.writer._rounds.write(connection, plan, Catalogue(), LATER)
+        freezer.join()
+
+    assert [({SUCCEEDED: 1}, True)] == [(listed.run.counts, listed.run.partly_deleted) for listed in listed_runs(storage)]
+
+
+# R156
+def test_a_sweep_that_has_lost_its_lock_ends_and_another_begins(storage: PostgresStorage, postgres_url: str) -> None:
+    storage.writer.write(many(3))
+    storage.writer.expire(LATER)
+    tell(postgres_url, "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory'")
+
+    with pytest.raises(Unavailable):
+        storage.writer.expire(LATER)
+    expire_all(storage)
+
+    assert 0 == counts(postgres_url)["spans"]

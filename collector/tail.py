@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 
@@ -16,15 +15,10 @@ from collector.errors import Unavailable
 from collector.metrics import Metrics
 from collector.picture import TaskRun
 from collector.storage import LARGEST_PAGE, LogEntry, LogQuery, Reader, Resync, RunView
+from collector.watching import Watcher, keep_looking
 
 log = logging.getLogger(__name__)
 
-# News are gathered this long before they are read: 20 pictures a second are more than an eye follows.
-GATHER_S = 0.05
-# A hint may be lost with the process that committed; then this is how late its news are.
-LOOK_ANYWAY_S = 1.0
-# A large run's picture may take longer than GATHER_S: rest this many times what the last round took, so that half a core stays free.
-REST_FACTOR = 1.0
 MOST_LOGS = LARGEST_PAGE
 # A trace that joins a run brings lines from before it did: the newest are told (again); a line's id says which a watcher has.
 TOLD_AGAIN = 200
@@ -40,22 +34,10 @@ class News:
 
 
 @dataclass(slots=True, eq=False)
-class Subscription:
-    """One watcher's news, in order. view: the snapshot they follow on. Iterate over it; Resync means: take a new snapshot."""
+class Subscription(Watcher[News]):
+    """A watcher of a run. view: the snapshot its news follow on."""
 
     view: RunView
-    queue: asyncio.Queue[News | None]
-
-    async def next(self, timeout_s: float) -> News | None:
-        """Return the next news, or None if there were none for timeout_s. Raises Resync if this watcher fell behind."""
-        try:
-            async with asyncio.timeout(timeout_s):
-                news = await self.queue.get()
-        except TimeoutError:
-            return None
-        if news is None:
-            raise Resync
-        return news
 
 
 @dataclass(slots=True)
@@ -96,7 +78,7 @@ class Tail:
         watch = self._watches.get(run_key) or await self._open_watch(run_key)
         if watch is None:
             return None
-        subscription = Subscription(watch.view, asyncio.Queue(self._queue_size))
+        subscription = Subscription(asyncio.Queue(self._queue_size), watch.view)
         watch.subscribers.add(subscription)
         return subscription
 
@@ -127,22 +109,7 @@ class Tail:
 
     async def run(self) -> None:
         """Follow the commits until cancelled."""
-        while True:
-            await self._wait()
-            began = time.monotonic()
-            try:
-                await self._look()
-            except Unavailable as error:
-                log.warning("news cannot be read just now, will look again: %s", error)
-                await asyncio.sleep(LOOK_ANYWAY_S)
-                self._hinted.set()
-            await asyncio.sleep(GATHER_S + REST_FACTOR * (time.monotonic() - began))
-
-    async def _wait(self) -> None:
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(LOOK_ANYWAY_S if self._watches else None):
-                await self._hinted.wait()
-        self._hinted.clear()
+        await keep_looking(self._look, self._hinted, lambda: bool(self._watches))
 
     async def _look(self) -> None:
         cursor = self._cursor
@@ -179,24 +146,21 @@ class Tail:
         view = await self._reader.view_run(run_key) if watch is not None else None
         if watch is None or view is None or view.version <= watch.view.version:
             return
-        page = await self._reader.read_logs(run_key, LogQuery(since_version=watch.view.version, limit=MOST_LOGS))
+        page = await self._reader.read_logs(run_key, LogQuery(since=watch.view.cursor, until=view.cursor, limit=MOST_LOGS))
         before = {task.node: task for task in watch.view.picture.tasks}
         changed = [task for task in view.picture.tasks if before.get(task.node) != task]
         if page.next_cursor is not None or before.keys() - {task.node for task in view.picture.tasks}:
             self._resync(watch, view)  # more lines than one message holds, or rows that are no more: a page is the cheaper answer
             return
         if set(view.picture.run.trace_ids) - set(watch.view.picture.run.trace_ids):
-            page = await self._reader.read_logs(run_key, LogQuery(newest=True, limit=TOLD_AGAIN))
-        logs = [entry for entry in page.items if entry.version <= view.version]
+            page = await self._reader.read_logs(run_key, LogQuery(until=view.cursor, newest=True, limit=TOLD_AGAIN))
         watch.view = view
-        self._tell(watch, News(view, changed, logs))
+        self._tell(watch, News(view, changed, page.items))
 
     def _tell(self, watch: _Watch, news: News) -> None:
         for subscription in list(watch.subscribers):
-            if subscription.queue.full():
+            if not subscription.tell(news):
                 self._give_up(watch, subscription)
-            else:
-                subscription.queue.put_nowait(news)
 
     def _resync(self, watch: _Watch, view: RunView) -> None:
         watch.view = view
@@ -204,11 +168,8 @@ class Tail:
             self._give_up(watch, subscription)
 
     def _give_up(self, watch: _Watch, subscription: Subscription) -> None:
-        """Its news go; the one thing left in its queue is the word that it must begin again."""
         watch.subscribers.discard(subscription)
-        while not subscription.queue.empty():
-            subscription.queue.get_nowait()
-        subscription.queue.put_nowait(None)
+        subscription.give_up()
         self._metrics.resyncs.inc()
 
     def _drop_everybody(self) -> None:

@@ -10,11 +10,14 @@ from starlette.datastructures import QueryParams
 from starlette.routing import BaseRoute, Route, WebSocketRoute
 
 from collector.errors import FlowspanError
-from collector.picture import Run
+from collector.picture import KIND_RUN, KIND_TRACE, Run
 from collector.storage import Reader, RunRef, RunView
 from otel_bridge.facts import KEY_CHARS, harmless, short_key
 
 LATEST_GENERATION = 2**31 - 1
+
+# What ?kind= of a list means to RunQuery.
+KINDS = {"run": KIND_RUN, "trace": KIND_TRACE, "all": None}
 
 
 class Missing(FlowspanError):

@@ -23,9 +23,9 @@ from collector.storage import LARGEST_PAGE, BadCursor, FlowSummary, LogQuery, Ru
 from otel_bridge.facts import harmless
 from viewer import schemas
 from viewer.addresses import LATEST_GENERATION, BadQuestion, Missing, find_run, make_ref, node_key, view_run
+from viewer.delivery import FEW_ITEMS
 from viewer.levels import min_severity
-from viewer.messages import FEW_ITEMS
-from viewer.present import Data, flow_data, hint_of, log_data, run_data, summary_of, view_tasks
+from viewer.present import Data, flow_data, hint_of, log_data, run_data, view_data, view_tasks
 
 TRACE_ID_HEX_CHARS = 32
 LATEST_RUNS = 20
@@ -93,7 +93,7 @@ class Api:
         self._add(router, "/api/v1/runs", self.list_runs, schemas.RunList)
         self._add(router, "/api/v1/runs/{run_id:path}/tasks", self.list_tasks, schemas.TaskRunList)
         self._add(router, "/api/v1/runs/{run_id:path}/logs", self.list_logs, schemas.LogList)
-        self._add(router, "/api/v1/runs/{run_id:path}", self.get_run, schemas.Run)
+        self._add(router, "/api/v1/runs/{run_id:path}", self.get_run, schemas.RunNow)
         self._add(router, "/api/v1/flows", self.list_flows, schemas.FlowList)
         self._add(router, "/api/v1/flows/{flow_key:path}", self.get_flow, schemas.FlowDetail)
         router.add_api_route("/api/v1/traces/{trace_id}", self.get_trace, response_class=JSONResponse)
@@ -107,11 +107,12 @@ class Api:
         """List runs, newest first. flow: only those of this flow_key."""
         query = RunQuery(None if kind == "all" else kind, None if flow is None else harmless(flow), limit, cursor)
         page = await self._reader.list_runs(query)
-        return {"items": [self._run(summary) for summary in page.items], "next_cursor": page.next_cursor}
+        return {"items": [self._run(summary) for summary in page.items], "next_cursor": page.next_cursor, "cursor": page.cursor}
 
     async def get_run(self, run: Addressed) -> Data:
         """Return one run."""
-        return self._run(summary_of(await view_run(self._reader, run.ref)))
+        view = await view_run(self._reader, run.ref)
+        return view_data(view, hint_of(view.picture.run, view.heard, time.time_ns(), self._stale_after_s))
 
     async def list_tasks(self, run: Addressed) -> Data | Response:
         """List all task runs of a run, in order of start."""

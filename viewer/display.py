@@ -12,6 +12,7 @@ from hashlib import sha256
 
 from collector.picture import FAILED, KIND_TRACE, PAUSED, RUNNING, STATES, TERMINAL, Run
 from collector.receipts import Receipt
+from collector.rows import DAY_NS
 from collector.storage import FlowSummary, LogEntry, RunSummary, RunView
 from viewer.addresses import flow_address, run_address
 from viewer.present import Data, browser_safe, level_of, seen_state
@@ -24,8 +25,17 @@ PLAIN_LINE = "task_log"
 
 @dataclass(frozen=True, slots=True)
 class RunLine:
-    """A run in a list and in the head of its page. seen: state and hint as one text, which the page says when it asks for news."""
+    """A run in a list and in the head of its page. seen: state and hint as one text, which the page says when it asks for news.
 
+    row_id: an element id that no name can break. order: text that rises from row to row, the newest is the greatest. place: RunSummary.place.
+    since_us: when it began, 0 if it does not run.
+    """
+
+    row_id: str
+    order: str
+    place: str
+    version: int
+    since_us: int
     href: str
     api_href: str
     name: str
@@ -51,6 +61,7 @@ class Head:
 
     run: RunLine
     version: int
+    cursor: str
     start_us: int
     end_us: int
     culprit: str
@@ -77,8 +88,10 @@ class LogRow:
 
 @dataclass(frozen=True, slots=True)
 class FlowLine:
-    """A row of the catalogue."""
+    """A row of the catalogue. order: text that rises from row to row, as flow_key does byte by byte."""
 
+    row_id: str
+    order: str
     href: str
     name: str
     flow_key: str
@@ -103,7 +116,13 @@ class ReceiptLine:
 def run_line(summary: RunSummary, hint: Data | None, now_ns: int) -> RunLine:
     """Return a run as a list shows it."""
     run = summary.run
+    is_open = run.status in (RUNNING, PAUSED)
     return RunLine(
+        row_id=run_row_id(run.source, run.run_id, run.generation),
+        order=f"{run.started_ns or run.first_ns:020}{run.run_key.hex()}",
+        place=summary.place,
+        version=summary.version,
+        since_us=run.started_ns // 1000 if is_open else 0,
         href=run_address("/runs", run),
         api_href=run_address("/api/v1/runs", run),
         name=clip(run.flow_name or run.flow_key or run.run_id),
@@ -116,12 +135,26 @@ def run_line(summary: RunSummary, hint: Data | None, now_ns: int) -> RunLine:
         hint=hint,
         seen=seen_state(run.status, hint),
         started=moment(run.started_ns or run.first_ns),
-        duration=elapsed_text(run.started_ns, run.finished_ns, now_ns, is_open=run.status in (RUNNING, PAUSED)),
+        duration=elapsed_text(run.started_ns, run.finished_ns, now_ns, is_open=is_open),
         tasks=_tasks_text(run),
         counts=order_counts(run.counts),
         error=clip(run.error, TEXT_CHARS),
         tags=[clip(_text(tag)) for tag in run.tags],
     )
+
+
+def run_row_id(source: str, run_id: str, generation: int) -> str:
+    """Return the element id of a run's row."""
+    return _element_id("r", source, run_id, str(generation))
+
+
+def flow_row_id(flow_key: str) -> str:
+    """Return the element id of a flow's row."""
+    return _element_id("f", flow_key)
+
+
+def _element_id(prefix: str, *parts: str) -> str:
+    return f"{prefix}-{sha256(json.dumps(parts).encode()).hexdigest()[:16]}"
 
 
 def head_of(view: RunView, summary: RunSummary, hint: Data | None, window: Window) -> Head:
@@ -132,6 +165,7 @@ def head_of(view: RunView, summary: RunSummary, hint: Data | None, window: Windo
     return Head(
         run=run_line(summary, hint, window.now_ns),
         version=view.version,
+        cursor=view.cursor,
         start_us=window.start_ns // 1000,
         end_us=window.end_ns // 1000 if run.status in TERMINAL else 0,
         culprit=row_id(culprit.node) if culprit else "",
@@ -141,9 +175,21 @@ def head_of(view: RunView, summary: RunSummary, hint: Data | None, window: Windo
     )
 
 
+def deleted_text(run: Run, retention_days: int, now_ns: int) -> str:
+    """Return what the page of a run says of its facts that were too old to be kept; empty if it has them all."""
+    older = f"older than {retention_days} {'day' if retention_days == 1 else 'days'}" if retention_days else "too old"
+    if run.partly_deleted:
+        return f"Some of this run is {older} and has been deleted."
+    if retention_days and run.first_ns // DAY_NS < now_ns // DAY_NS - retention_days:
+        return f"Log lines of this run that are {older} have been deleted."
+    return ""
+
+
 def flow_line(flow: FlowSummary, latest: RunLine | None) -> FlowLine:
     """Return a flow as the catalogue shows it."""
     return FlowLine(
+        row_id=flow_row_id(flow.flow_key),
+        order=flow.flow_key.encode("utf-8", "replace").hex(),
         href=flow_address(flow.flow_key),
         name=clip(flow.name or flow.flow_key),
         flow_key=clip(flow.flow_key),

@@ -1,6 +1,6 @@
 """A run as it moves: WS /ws/runs/{run_id} and SSE /sse/runs/{run_id}, both from collector.tail.
 
-?version=N: the version the watcher has; without it everything is sent once. ?html=1: the page's partials beside the data.
+?cursor=C: where the watcher goes on from; without it everything is sent once. ?html=1: the page's partials beside the data.
 ?seen: the state and hint the watcher shows (`present.seen_state`); another one is told at once.
 A "resync" message means: more happened than is sent again, take a new page.
 """
@@ -8,7 +8,6 @@ A "resync" message means: more happened than is sent again, take a new page.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass, replace
@@ -17,17 +16,18 @@ from starlette.datastructures import QueryParams
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route, WebSocketRoute
-from starlette.websockets import WebSocket, WebSocketDisconnect
+from starlette.websockets import WebSocket
 
 from collector.doors import Collector
 from collector.errors import Unavailable
 from collector.picture import PAUSED, RUNNING
-from collector.storage import LARGEST_PAGE, LogQuery, Resync, RunView
+from collector.storage import LARGEST_PAGE, BadCursor, LogQuery, Resync, RunView
 from collector.tail import Subscription
 from viewer.addresses import BadQuestion, Missing, find_run, read_ref
+from viewer.delivery import CLOSE_BAD_QUESTION, CLOSE_LATER, CLOSE_MISSING, RESYNC, Group, close_reason, closed, encode_groups, send_groups
 from viewer.extend import TemplateViewer
-from viewer.messages import RESYNC, Group, Scribe
-from viewer.streams import KEEP_ALIVE, KEEP_ALIVE_S, SEND_TIMEOUT_S, EventStream, counted, encode_event, until_gone
+from viewer.messages import Scribe
+from viewer.streams import KEEP_ALIVE_S, EventStream, counted, until_gone
 
 log = logging.getLogger(__name__)
 
@@ -36,16 +36,13 @@ SNAPSHOT_LOGS = 200
 # A run is read again no more often than this, however soon it counts as stale.
 LEAST_LOOK_S = 1.0
 
-# Close codes of our own; 1013 is the registry's "try again later".
-CLOSE_MISSING, CLOSE_BAD_QUESTION, CLOSE_LATER = 4404, 4400, 1013
-
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """What a watcher asked for. version: what it has already, None = nothing. seen: the `Scribe.state` it shows, empty if it does not say."""
+    """What a watcher asked for. cursor: what it has already, None = nothing. seen: the `Scribe.state` it shows, empty if it does not say."""
 
     run_key: bytes
-    version: int | None
+    cursor: str | None
     with_html: bool
     seen: str = ""
 
@@ -74,42 +71,23 @@ class Live:
             wish = await self._read_wish(socket.path_params["run_id"], socket.query_params)
         except (Missing, BadQuestion, Unavailable) as error:
             code = CLOSE_MISSING if isinstance(error, Missing) else CLOSE_LATER if isinstance(error, Unavailable) else CLOSE_BAD_QUESTION
-            await socket.close(code, str(error))
+            await socket.close(code, close_reason(error))
             return
         with counted(self._collector.metrics.sockets.labels("ws")):
-            await until_gone(self._send_groups(socket, wish), _closed(socket))
+            await until_gone(send_groups(socket, self._groups(wish)), closed(socket))
 
     async def serve_events(self, request: Request) -> Response:
-        """Follow a run by server-sent events; Last-Event-ID is the version the watcher has."""
+        """Follow a run by server-sent events; Last-Event-ID is the cursor it goes on from."""
         try:
             wish = await self._read_wish(request.path_params["run_id"], request.query_params, request.headers.get("last-event-id", ""))
         except (Missing, BadQuestion) as error:
             return JSONResponse({"detail": str(error)}, 404 if isinstance(error, Missing) else 400)
-        return EventStream(self._events(wish), self._collector.metrics.sockets.labels("sse"))
+        return EventStream(encode_groups(self._groups(wish)), self._collector.metrics.sockets.labels("sse"))
 
     async def _read_wish(self, run_id: str, query: QueryParams, last_event_id: str = "") -> Wish:
         run_key = await find_run(self._collector.reader, read_ref(run_id, query))
-        version = _version(last_event_id)
-        if version is None:
-            version = _version(query.get("version", ""))
-        return Wish(run_key, version, query.get("html") == "1", query.get("seen", ""))
-
-    async def _send_groups(self, socket: WebSocket, wish: Wish) -> None:
-        async with contextlib.aclosing(self._groups(wish)) as groups:
-            async for group in groups:
-                for text in group.texts:
-                    await _send_text(socket, text)
-        await socket.close(CLOSE_LATER)
-
-    async def _events(self, wish: Wish) -> AsyncGenerator[str, None]:
-        async with contextlib.aclosing(self._groups(wish)) as groups:
-            async for group in groups:
-                for text in group.texts[:-1]:
-                    yield encode_event(text)
-                if group.texts:
-                    yield encode_event(group.texts[-1], event_id=group.version or None)
-                else:
-                    yield KEEP_ALIVE
+        cursor = last_event_id or query.get("cursor", "")
+        return Wish(run_key, cursor or None, query.get("html") == "1", query.get("seen", ""))
 
     async def _groups(self, wish: Wish) -> AsyncGenerator[Group, None]:
         """Yield what a watcher has missed, then the news; ends when it must come again."""
@@ -121,23 +99,26 @@ class Live:
                     told = opening.state or wish.seen or subscription.view.picture.run.status
                     async for group in self._follow(subscription, wish, told):
                         yield group
-        except Resync:
-            yield Group(0, [RESYNC])
+        except (Resync, BadCursor):
+            yield Group(texts=[RESYNC])
         except Unavailable as error:
             log.warning("a watcher is sent away, the store cannot be read: %s", error)
 
     async def _open(self, view: RunView, wish: Wish) -> Group:
-        if wish.version is None:
-            query = LogQuery(newest=True, limit=SNAPSHOT_LOGS)
-        elif wish.version < view.version:
-            query = LogQuery(since_version=wish.version, limit=LARGEST_PAGE)
+        if wish.cursor is None:
+            query = LogQuery(until=view.cursor, newest=True, limit=SNAPSHOT_LOGS)
+        elif await self._has_news(view, wish.cursor):
+            query = LogQuery(since=wish.cursor, until=view.cursor, limit=LARGEST_PAGE)
         else:
             return Group()
         page = await self._collector.reader.read_logs(wish.run_key, query)
         if page.next_cursor is not None and not query.newest:
             raise Resync
-        logs = [entry for entry in page.items if entry.version <= view.version]
-        return await self._scribe.write_apart(view, view.picture.tasks, logs, with_html=wish.with_html)
+        return await self._scribe.write_apart(view, view.picture.tasks, page.items, with_html=wish.with_html)
+
+    async def _has_news(self, view: RunView, cursor: str) -> bool:
+        run, changes = view.picture.run, await self._collector.reader.changes(cursor, view.cursor)
+        return run.run_key in changes.run_keys or not set(changes.trace_ids).isdisjoint(run.trace_ids)
 
     async def _follow(self, subscription: Subscription, wish: Wish, told: str) -> AsyncGenerator[Group, None]:
         """Yield the news, and what time alone changed. told: the `Scribe.state` the watcher knows."""
@@ -168,21 +149,4 @@ class Live:
         if fresh is None or fresh.version < view.version:
             return view
         # Its news are still on their way: a watcher who is cut off before them must ask for them.
-        return replace(fresh, version=view.version)
-
-
-def _version(text: str) -> int | None:
-    return int(text) if text.isascii() and text.isdigit() and len(text) < 20 else None
-
-
-async def _send_text(socket: WebSocket, text: str) -> None:
-    async with asyncio.timeout(SEND_TIMEOUT_S):
-        await socket.send_text(text)
-
-
-async def _closed(socket: WebSocket) -> None:
-    """Return when the client is gone. What it says is not listened to."""
-    with contextlib.suppress(WebSocketDisconnect):
-        while True:
-            if (await socket.receive())["type"] == "websocket.disconnect":
-                return
+        return replace(fresh, version=view.version, cursor=view.cursor)

@@ -15,8 +15,8 @@ from collector.errors import Unavailable
 from collector.picture import KIND_RUN, KIND_TRACE
 from collector.storage import BadCursor, LogEntry, LogQuery, Page, RunQuery, RunSummary, RunView
 from otel_bridge.facts import harmless
-from viewer.addresses import BadQuestion, Missing, node_key, read_ref, run_address, view_run
-from viewer.display import RunLine, flow_line, head_of, log_row, receipt_line, run_line
+from viewer.addresses import KINDS, BadQuestion, Missing, node_key, read_ref, run_address, view_run
+from viewer.display import RunLine, deleted_text, flow_line, head_of, log_row, receipt_line, run_line
 from viewer.extend import TemplateViewer
 from viewer.levels import SEVERITIES, min_severity
 from viewer.present import hint_of, summary_of
@@ -28,8 +28,6 @@ FLOWS_A_PAGE = 100
 RECENT_RUNS = 10
 LINES_A_PAGE = 200
 SUGGESTED_NODES = 300
-
-KINDS = {"run": KIND_RUN, "trace": KIND_TRACE, "all": None}
 
 Handler = Callable[[Request], Awaitable[Response]]
 
@@ -56,9 +54,11 @@ class Pages:
         receipts = [receipt_line(receipt) for receipt in self._collector.receipts.recent()]
         if not await self._reader.has_runs():
             return self._viewer.respond("welcome.html", {"server": str(request.base_url).rstrip("/"), "receipts": receipts})
+        recent = await self._reader.list_runs(RunQuery(limit=RECENT_RUNS))  # first: what changes from here on is told live
         page = await self._reader.list_flows(FLOWS_A_PAGE, request.query_params.get("cursor"))
-        recent = await self._reader.list_runs(RunQuery(limit=RECENT_RUNS))
         context = {
+            **_live_context({"flows": "1", "limit": str(RECENT_RUNS)}, recent.cursor, RECENT_RUNS),
+            "is_newest": "cursor" not in request.query_params,
             "flows": [flow_line(flow, None if flow.latest is None else self._line(flow.latest)) for flow in page.items],
             "more_href": _with_cursor("/flows", {}, page.next_cursor),
             "runs": [self._line(summary) for summary in recent.items],
@@ -73,7 +73,12 @@ class Pages:
             raise BadQuestion("kind must be run, trace or all")
         kind, page = await self._list_runs(asked, flow, request.query_params.get("cursor"))
         kept = {"kind": kind, **({"flow": flow} if flow else {})}
+        # Nobody asked for plain traces: the first named run takes their place.
+        waits = kind == "trace" and not asked
         context = {
+            **_live_context({**kept, "kind": "all"} if waits else kept, page.cursor, RUNS_A_PAGE),
+            "waits_for": KIND_RUN if waits else "",
+            "is_newest": "cursor" not in request.query_params,
             "runs": [self._line(summary) for summary in page.items],
             "kind": kind,
             "has_runs": bool(page.items) or await self._reader.has_runs(),
@@ -81,7 +86,7 @@ class Pages:
             "flow": clip(flow),
             "elsewhere": [] if page.items else await self._kinds_with_runs(kind, flow),
             "older_href": _with_cursor("/runs", kept, page.next_cursor),
-            "newest_href": "/runs?" + urlencode(kept) if "cursor" in request.query_params else "",
+            "list_href": "/runs?" + urlencode(kept),
         }
         return self._viewer.respond("runs.html", context)
 
@@ -125,6 +130,7 @@ class Pages:
                 (label, text) for label, value in (("Parameters", run.params), ("Metadata", run.metadata)) if (text := json_text(value))
             ],
             "description": clip(run.description),
+            "deleted": deleted_text(run, self._collector.settings.retention_days, now_ns),
             "socket_href": run_address("/ws/runs", run),
             "events_href": run_address("/sse/runs", run),
             "tasks_href": run_address("/api/v1/runs", run, "/tasks"),
@@ -175,6 +181,18 @@ def _log_context(view: RunView, logs: Page[LogEntry], filters: dict[str, str]) -
         "nodes": [node.node for node in view.picture.tasks[:SUGGESTED_NODES]],
         "older_href": _with_cursor(here, {**own, **filters}, logs.next_cursor, "#log"),
         "newest_href": f"{here}?{urlencode({**own, **filters})}#log",
+    }
+
+
+def _live_context(query: dict[str, str], cursor: str, most_rows: int) -> dict[str, object]:
+    """Return what a list's page needs to go on by itself."""
+    asked = "?" + urlencode(query)
+    return {
+        "socket_href": "/ws/runs" + asked,
+        "events_href": "/sse/runs" + asked,
+        "live_cursor": cursor,
+        "most_rows": most_rows,
+        "now_us": time.time_ns() // 1000,
     }
 
 

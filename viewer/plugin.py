@@ -15,6 +15,7 @@ from viewer.addresses import match_line_breaks
 from viewer.api import Api
 from viewer.extend import TemplateViewer
 from viewer.live import Live
+from viewer.live_lists import LiveLists
 from viewer.login import Login
 from viewer.pages import Pages
 from viewer.welcome import Welcome
@@ -32,6 +33,7 @@ def make_doors(collector: Collector) -> Sequence[Door]:
         *Login(collector, viewer).routes(),
         *Welcome(collector, viewer).routes(),
         *Live(collector, viewer).routes(),
+        *LiveLists(collector, viewer).routes(),
         *Api(collector).routes(),
         *Pages(collector, viewer).routes(),
     ]

@@ -49,6 +49,7 @@ def run_data(summary: RunSummary, hint: Data | None) -> Data:
         "trace_ids": [trace_id.hex() for trace_id in run.trace_ids],
         "version": summary.version,
         "hint": hint,
+        "partly_deleted": run.partly_deleted,
     }
 
 
@@ -121,6 +122,11 @@ def flow_data(flow: FlowSummary, latest: Data | None) -> Data:
         "run_counts": dict(flow.run_counts),
         "latest_run": latest,
     }
+
+
+def view_data(view: RunView, hint: Data | None) -> Data:
+    """Return a run read by itself as the API tells it: with the cursor its live addresses go on from."""
+    return {**run_data(summary_of(view), hint), "cursor": view.cursor}
 
 
 def summary_of(view: RunView) -> RunSummary:

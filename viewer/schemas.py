@@ -49,6 +49,13 @@ class Run(Answer):
     trace_ids: list[str]
     version: int
     hint: Hint | None
+    partly_deleted: bool
+
+
+class RunNow(Run):
+    """A run read by itself. cursor: its live addresses, asked with it, tell what came after this answer."""
+
+    cursor: str
 
 
 class Attempt(Answer):
@@ -119,10 +126,14 @@ class FlowDetail(Flow):
 
 
 class RunList(Answer):
-    """Runs, newest first. next_cursor: give it as `cursor` for the next page; null on the last."""
+    """Runs, newest first. next_cursor: give it as `cursor` for the next page; null on the last.
+
+    cursor: the live addresses of lists, asked with it, tell what changed after this answer.
+    """
 
     items: list[Run]
     next_cursor: str | None
+    cursor: str
 
 
 class TaskRunList(Answer):

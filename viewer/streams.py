@@ -10,6 +10,7 @@ from typing import Any
 from prometheus_client import Gauge
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
+from starlette.websockets import WebSocketDisconnect
 
 # A client that takes longer to accept one message has gone or cannot follow; it comes back and fills its gap.
 SEND_TIMEOUT_S = 10.0
@@ -46,10 +47,10 @@ class EventStream(Response):
         await _send_body(send, "", more=False)
 
 
-def encode_event(data: str, *, name: str = "", event_id: int | None = None) -> str:
+def encode_event(data: str, *, name: str = "", event_id: str = "") -> str:
     """Return one server-sent event."""
     lines = [f"event: {name}"] if name else []
-    if event_id is not None:
+    if event_id:
         lines.append(f"id: {event_id}")
     lines += [f"data: {line}" for line in data.replace("\r\n", "\n").replace("\r", "\n").split("\n")]
     return "\n".join(lines) + "\n\n"
@@ -65,7 +66,7 @@ async def until_gone(sending: Coroutine[Any, Any, None], gone: Coroutine[Any, An
             task.cancel()
         results = await asyncio.gather(*tasks, return_exceptions=True)
     error = results[0]
-    if isinstance(error, Exception) and not isinstance(error, (TimeoutError, OSError)):
+    if isinstance(error, Exception) and not isinstance(error, (TimeoutError, OSError, WebSocketDisconnect)):
         raise error
 
 

@@ -73,33 +73,33 @@ def test_a_socket_gets_a_snapshot_and_then_every_row_that_changes(server: Server
 # R089
 def test_a_watcher_who_was_away_gets_what_it_missed_and_nothing_it_has(server: Server) -> None:
     server.send(started("r1"), task("task_log", "r1", "load:1", 1, message="before"))
-    version = server.json("/api/v1/runs/r1")["version"]
+    run = server.json("/api/v1/runs/r1")
     server.send(task("task_log", "r1", "load:1", 2, message="while away"))
 
     async def come_back() -> list[Message]:
-        async with watching(server, "r1", f"?version={version}") as socket:
+        async with watching(server, "r1", f"?cursor={run['cursor']}") as socket:
             return await until_flow(socket)
 
     missed = asyncio.run(come_back())
 
     assert ["while away"] == [one["data"]["message"] for one in missed if one["kind"] == "log"]
-    assert missed[-1]["version"] > version
+    assert missed[-1]["version"] > run["version"]
 
 
 # R089
 def test_a_watcher_who_has_everything_is_sent_nothing_until_there_are_news(server: Server) -> None:
     server.send(started("r1"))
-    version = server.json("/api/v1/runs/r1")["version"]
+    run = server.json("/api/v1/runs/r1")
 
     async def watch() -> list[Message]:
-        async with watching(server, "r1", f"?version={version}") as socket:
+        async with watching(server, "r1", f"?cursor={run['cursor']}") as socket:
             await asyncio.to_thread(server.send, task("task_started", "r1", "load:1", 1))
             return await until_flow(socket)
 
     first = asyncio.run(watch())
 
     assert ["task", "flow"] == [one["kind"] for one in first]
-    assert all(one["version"] > version for one in first)
+    assert all(one["version"] > run["version"] for one in first)
 
 
 # R089
@@ -110,10 +110,10 @@ def test_nothing_is_missed_between_a_page_and_its_socket(server: Server) -> None
     async def watch() -> set[str]:
         pouring = asyncio.create_task(asyncio.to_thread(_pour, server))
         page = await asyncio.to_thread(server.json, "/api/v1/runs/r1/tasks")
-        version = await asyncio.to_thread(lambda: server.json("/api/v1/runs/r1")["version"])
+        cursor = await asyncio.to_thread(lambda: server.json("/api/v1/runs/r1")["cursor"])
         page = await asyncio.to_thread(server.json, "/api/v1/runs/r1/tasks")
         seen = {item["id"] for item in page["items"]}
-        async with watching(server, "r1", f"?version={version}") as socket:
+        async with watching(server, "r1", f"?cursor={cursor}") as socket:
             while len(seen) < 100:
                 message = await next_message(socket)
                 if message["kind"] == "task":
@@ -187,16 +187,16 @@ def test_server_sent_events_say_the_same_and_number_what_they_sent(server: Serve
 
     assert ("flow", "RUNNING") == (snapshot["data"]["kind"], snapshot["data"]["data"]["status"])
     assert ("task", "load:1") == (row["data"]["kind"], row["data"]["data"]["id"])
-    assert int(flow["id"]) == flow["data"]["version"] > int(snapshot["id"])
+    assert flow["id"] == flow["data"]["data"]["cursor"] != snapshot["id"]
 
 
 # R089
 def test_server_sent_events_go_on_from_the_last_event_id(server: Server) -> None:
     server.send(started("r1"), task("task_log", "r1", "load:1", 1, message="before"))
-    version = server.json("/api/v1/runs/r1")["version"]
+    run = server.json("/api/v1/runs/r1")
     server.send(task("task_log", "r1", "load:1", 2, message="while away"))
 
-    with server.client.stream("GET", "/sse/runs/r1", headers={"Last-Event-ID": str(version)}) as answer:
+    with server.client.stream("GET", "/sse/runs/r1", headers={"Last-Event-ID": run["cursor"]}) as answer:
         lines = answer.iter_lines()
         events = [_event(lines)["data"] for _ in range(2)]
 

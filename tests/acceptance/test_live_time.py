@@ -16,8 +16,9 @@ from collector.tail import News
 from tests.acceptance.test_live import Message, next_message, watching
 from tests.in_process import PROTOBUF, Server, running
 from tests.otlp_bodies import PARENT_ID, SPAN_ID, TRACE_ID, a_span, log_request, pairs, span_request
+from viewer.delivery import FEW_ITEMS, Group
 from viewer.extend import TemplateViewer
-from viewer.messages import FEW_ITEMS, Group, Scribe
+from viewer.messages import Scribe
 
 TRACE = TRACE_ID.hex()
 PROCESS = {"service__instance__id": "p1"}
@@ -89,10 +90,10 @@ def test_a_lost_run_whose_process_is_heard_again_is_not_lost_on_the_open_page(qu
 
 def test_a_page_that_shows_another_state_is_told_at_once(server: Server) -> None:
     server.send({"event": "flow_started", "run_id": "r1"})
-    version = server.json("/api/v1/runs/r1")["version"]
+    cursor = server.json("/api/v1/runs/r1")["cursor"]
 
     async def come_back() -> Message:
-        async with watching(server, "r1", f"?version={version}&seen=RUNNING LOST since".replace(" ", "%20")) as socket:
+        async with watching(server, "r1", f"?cursor={cursor}&seen=RUNNING LOST since".replace(" ", "%20")) as socket:
             return await next_message(socket)
 
     assert "RUNNING" == asyncio.run(come_back())["data"]["status"]

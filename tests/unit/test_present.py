@@ -69,7 +69,7 @@ def test_a_task_run_is_told_in_the_declared_fields_and_no_others() -> None:
 
 # R062
 def test_a_log_line_is_told_in_the_declared_fields_and_no_others() -> None:
-    entry = LogEntry("id", START, 9, "", "hello", "", "", {"n": math.nan}, 1)
+    entry = LogEntry("id", START, 9, "", "hello", "", "", {"n": math.nan})
 
     data = log_data(entry, "r1")
 
@@ -256,7 +256,7 @@ def test_a_page_of_too_many_task_runs_keeps_the_failed_ones() -> None:
 
 # R103
 def test_a_log_line_is_tied_to_the_row_of_its_task_run() -> None:
-    row = log_row(LogEntry("id", START, 17, "", "boom", "", "load:1", None, 1))
+    row = log_row(LogEntry("id", START, 17, "", "boom", "", "load:1", None))
 
     assert (row_id("load:1"), "ERROR", "bad", "22:13:20.000") == (row.task_id, row.level, row.tone, row.time.text)
 
@@ -285,4 +285,4 @@ def test_a_login_leads_back_to_the_page_asked_for() -> None:
 
 # R090
 def test_an_event_of_several_lines_stays_one_event() -> None:
-    assert "event: html\nid: 3\ndata: <p>\ndata: </p>\n\n" == encode_event("<p>\n</p>", name="html", event_id=3)
+    assert "event: html\nid: 3\ndata: <p>\ndata: </p>\n\n" == encode_event("<p>\n</p>", name="html", event_id="3")

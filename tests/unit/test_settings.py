@@ -37,6 +37,7 @@ def test_with_no_environment_at_all_there_are_settings_that_work() -> None:
     settings = read_settings()
 
     assert ("127.0.0.1", 8000, 4318, ()) == (settings.host, settings.port, settings.otlp_http_port, settings.server_api_keys)
+    assert 1 == settings.workers
     assert settings.storage_url() == f"sqlite:///{Path.home() / '.local/share/flowspan/flowspan.db'}"
 
 
@@ -58,6 +59,7 @@ def test_the_command_line_stands_above_the_environment(monkeypatch: pytest.Monke
         ("LOG_LEVEL", "LOUD"),
         ("LOG_FORMAT", "xml"),
         ("PORT", "70000"),
+        ("FLOWSPAN_WORKERS", "0"),
         ("FLOWSPAN_MAX_BODY_BYTES", "1"),
         ("FLOWSPAN_BODY_TIMEOUT_S", "0"),
         ("FLOWSPAN_COMMIT_TIMEOUT_S", "never"),

@@ -50,8 +50,7 @@ def storage() -> Iterator[SqliteStorage]:
 @contextlib.asynccontextmanager
 async def tailing(storage: SqliteStorage) -> AsyncIterator[tuple[Tail, TroubledReader]]:
     """Run a tail over a reader that can be troubled."""
-    assert storage._engine is not None
-    reader = TroubledReader(storage._engine)
+    reader = TroubledReader(storage.snapshot)
     tail = Tail(reader, Metrics(), 100)
     running = asyncio.create_task(tail.run())
     try:

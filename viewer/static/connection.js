@@ -3,6 +3,7 @@
 const FIRST_WAIT_MS = 250;
 const LONGEST_WAIT_MS = 5000;
 const FAILURES_BEFORE_EVENTS = 2;
+const RELOAD_AFTER_MS = 2000;
 
 export class Connection {
   #source = null;
@@ -10,9 +11,9 @@ export class Connection {
   #failures = 0;
   #socketsWork = false;
 
-  // version(), seen(): what the page has and shows; take(message); show(state): "live", "reconnecting" or "off".
-  constructor({ socketHref, eventsHref, version, seen, take, show }) {
-    Object.assign(this, { socketHref, eventsHref, version, seen, take, show });
+  // cursor(), seen(): what the page has and shows (a list says no `seen`); take(message); show(state): "live", "reconnecting" or "off".
+  constructor({ socketHref, eventsHref, cursor, seen, take, show }) {
+    Object.assign(this, { socketHref, eventsHref, cursor, seen, take, show });
   }
 
   open() {
@@ -70,9 +71,28 @@ export class Connection {
 
   #address(href) {
     const address = new URL(href, location.href);
-    address.searchParams.set("version", this.version());
-    address.searchParams.set("seen", this.seen());
+    address.searchParams.set("cursor", this.cursor());
+    if (this.seen) address.searchParams.set("seen", this.seen());
     address.searchParams.set("html", "1");
     return address.href;
   }
+}
+
+// Opens a connection whenever the page is looked at, and closes it when it is not. seen(): called each time it is again.
+export function openWhileSeen(connection, seen = () => {}) {
+  document.addEventListener("visibilitychange", () => {
+    if (document.hidden) connection.close();
+    else {
+      seen();
+      connection.open();
+    }
+  });
+  addEventListener("pagehide", () => connection.close());
+  addEventListener("pageshow", () => { if (!document.hidden) connection.open(); });
+}
+
+// A page that cannot follow starts again, but not in a circle, and not with all others at once.
+export function startAgain(connection) {
+  connection.close();
+  setTimeout(() => location.reload(), RELOAD_AFTER_MS * (0.5 + Math.random()));
 }

@@ -1,6 +1,6 @@
 // A run's page, kept up to date: takes messages, has them put in place, moves the bars. Hidden or long over, it costs nothing.
 
-import { Connection } from "./connection.js";
+import { Connection, openWhileSeen, startAgain } from "./connection.js";
 import { putLine, putSummary, putTask } from "./patch.js";
 import { serverClock } from "./times.js";
 import { layOut } from "./waterfall.js";
@@ -8,15 +8,13 @@ import { layOut } from "./waterfall.js";
 const TICK_MS = 1000;
 // After a run's end late facts may come; then nothing is to be expected.
 const QUIET_AFTER_END_MS = 60_000;
-// A page that cannot follow starts again, but not in a circle.
-const RELOAD_AFTER_MS = 2000;
 
 const WORDS = { live: "live", reconnecting: "reconnecting", off: "", over: "ended" };
 
 const page = document.getElementById("run").dataset;
 const now = serverClock(Number(page.nowUs));
 const mostRows = Number(page.mostRows);
-let version = Number(page.version);
+let cursor = page.cursor;
 let connected = "off";
 let layoutWaits = false;
 let lastNews = performance.now();
@@ -24,7 +22,7 @@ let lastNews = performance.now();
 const connection = new Connection({
   socketHref: page.socket,
   eventsHref: page.events,
-  version: () => version,
+  cursor: () => cursor,
   seen: () => document.getElementById("summary").dataset.seen,
   take,
   show,
@@ -32,13 +30,13 @@ const connection = new Connection({
 
 function take(message) {
   lastNews = performance.now();
-  if (message.kind === "resync") setTimeout(() => location.reload(), RELOAD_AFTER_MS * (0.5 + Math.random()));
+  if (message.kind === "resync") startAgain(connection);
   else if (message.kind === "task") putTask(message, mostRows);
   else if (message.kind === "log") putLine(message);
   else if (message.kind === "flow") {
-    // Only now is all of this version here: cut off before, we ask for it again.
+    // Only now is everything up to this cursor here: cut off before, we ask for it again.
     putSummary(message);
-    version = Math.max(version, message.version);
+    cursor = message.data.cursor;
     show(connected);
   }
   moveBars();
@@ -71,15 +69,8 @@ function tick() {
   }
 }
 
-document.addEventListener("visibilitychange", () => {
-  if (document.hidden) connection.close();
-  else {
-    lastNews = performance.now();
-    connection.open();
-    moveBars();
-  }
+openWhileSeen(connection, () => {
+  lastNews = performance.now();
+  moveBars();
 });
-addEventListener("pagehide", () => connection.close());
-addEventListener("pageshow", () => { if (!document.hidden) connection.open(); });
-
 setInterval(tick, TICK_MS);

@@ -1,8 +1,12 @@
 // Puts the server's partials in place: rows by their id, the newer version stays. Nothing but server-rendered, escaped HTML gets in.
 
+import { insert, parse, replace } from "./rows.js";
+
 const MOST_LINES = 1000;
 
+// Of each row that came since; those the server rendered are of the page's own version.
 const versions = new Map();
+const pageVersion = Number(document.getElementById("summary").dataset.version);
 
 export function putSummary(message) {
   const old = document.getElementById("summary");
@@ -15,7 +19,7 @@ export function putSummary(message) {
 export function putTask(message, mostRows) {
   const fresh = parse(message.html);
   const old = document.getElementById(fresh.id);
-  if ((versions.get(fresh.id) ?? -1) > message.version) return;
+  if (old && (versions.get(fresh.id) ?? pageVersion) > message.version) return;
   const rows = document.getElementById("tasks");
   if (!old && rows.childElementCount >= mostRows && fresh.dataset.state !== "FAILED") {
     document.getElementById("cut").hidden = false;
@@ -23,11 +27,7 @@ export function putTask(message, mostRows) {
   }
   versions.set(fresh.id, message.version);
   if (old && old.dataset.startUs === fresh.dataset.startUs) replace(old, fresh);
-  else {
-    if (old) keepOpenParts(old, fresh);
-    old?.remove();
-    rows.insertBefore(fresh, firstAfter(rows, startOf(fresh)));
-  }
+  else insert(rows, old, fresh, (row) => startOf(row) <= startOf(fresh));
   document.getElementById("no-tasks").hidden = true;
 }
 
@@ -35,7 +35,7 @@ export function putLine(message) {
   const lines = document.getElementById("lines");
   const fresh = parse(message.html);
   if (!isWanted(fresh, lines.dataset) || document.getElementById(fresh.id)) return;
-  lines.insertBefore(fresh, firstLater(lines, fresh.dataset.time));
+  insert(lines, null, fresh, (line) => line.dataset.time <= fresh.dataset.time);
   document.getElementById("no-lines").hidden = true;
   while (lines.childElementCount > MOST_LINES) {
     lines.firstElementChild.remove();
@@ -43,43 +43,9 @@ export function putLine(message) {
   }
 }
 
-function parse(html) {
-  const template = document.createElement("template");
-  template.innerHTML = html;
-  return template.content.firstElementChild;
-}
-
-function replace(old, fresh) {
-  const focused = focusables(old).indexOf(document.activeElement);
-  keepOpenParts(old, fresh);
-  old.replaceWith(fresh);
-  if (focused >= 0) focusables(fresh)[focused]?.focus({ preventScroll: true });
-}
-
-function focusables(element) {
-  return [...element.querySelectorAll("a, summary, pre")];
-}
-
-function keepOpenParts(old, fresh) {
-  const before = old.querySelectorAll("details");
-  fresh.querySelectorAll("details").forEach((part, place) => { part.open = before[place]?.open ?? false; });
-}
-
 // Rows stand in order of start; what has not started stands last.
 function startOf(row) {
   return Number(row.dataset.startUs) || Infinity;
-}
-
-function firstAfter(rows, startUs) {
-  let next = null;
-  for (let row = rows.lastElementChild; row && startOf(row) > startUs; row = row.previousElementSibling) next = row;
-  return next;
-}
-
-function firstLater(lines, time) {
-  let next = null;
-  for (let line = lines.lastElementChild; line && line.dataset.time > time; line = line.previousElementSibling) next = line;
-  return next;
 }
 
 function isWanted(line, filter) {

@@ -1,4 +1,4 @@
-"""The commands: serve and demo. What is typed becomes Settings; everything else is done elsewhere."""
+"""The commands: serve, migrate and demo. What is typed becomes Settings; everything else is done elsewhere."""
 
 from __future__ import annotations
 
@@ -15,22 +15,27 @@ from urllib.request import urlopen
 
 import typer
 
+from collector import plugins, workers
 from collector.app import create_app
 from collector.errors import FlowspanError
 from collector.log_format import set_up_logging
-from collector.server import PortTaken, open_sockets, port_of, serve
+from collector.metrics import Metrics
+from collector.server import MUST_BE_MENDED, PortTaken, open_sockets, port_of, serve
 from collector.settings import Settings, SettingsError, is_loopback, read_settings
+from collector.storage import Storage
 
-cli = typer.Typer(add_completion=False, no_args_is_help=True, help="Flowspan shows workflow runs live, whatever runs them.")
+# Without markup: in it, "[env HOST]" is an unknown style and not shown.
+cli = typer.Typer(
+    add_completion=False, no_args_is_help=True, rich_markup_mode=None, help="Flowspan shows workflow runs live, whatever runs them."
+)
 
 Host = Annotated[str | None, typer.Option(help="Address to listen on [env HOST, default 127.0.0.1]")]
 Port = Annotated[int | None, typer.Option(help="Port of pages, API, flow events and OTLP; 0 takes a free one [env PORT, default 8000]")]
 OtlpPort = Annotated[int | None, typer.Option(help="OTLP's own port; 0 opens none [env FLOWSPAN_OTLP_HTTP_PORT, default 4318]")]
-StorageUrl = Annotated[str | None, typer.Option("--storage", help="sqlite:///FILE or memory: [env DATABASE_URL]")]
+StorageUrl = Annotated[str | None, typer.Option("--storage", help="sqlite:///FILE, memory: or postgresql://... [env DATABASE_URL]")]
+Workers = Annotated[int | None, typer.Option(help="Server processes on the same ports, on Postgres [env FLOWSPAN_WORKERS, default 1]")]
 Insecure = Annotated[bool | None, typer.Option("--insecure", help="Listen beyond this machine without a key")]
 
-# What a shell sees when a setting, a port or the store must be mended first; the same as for a mistyped option.
-MUST_BE_MENDED = 2
 # How far above the default port the demo looks for a free one.
 PORTS_TRIED = 50
 # Between two looks whether the server takes data, and whether the pipeline is to end.
@@ -56,11 +61,31 @@ def version() -> None:
 
 @cli.command("serve")
 def serve_command(
-    host: Host = None, port: Port = None, otlp_http_port: OtlpPort = None, storage: StorageUrl = None, insecure: Insecure = None
+    host: Host = None,
+    port: Port = None,
+    otlp_http_port: OtlpPort = None,
+    storage: StorageUrl = None,
+    insecure: Insecure = None,
+    workers: Workers = None,
 ) -> None:
-    """Collect and show: pages, API, flow events and OTLP/HTTP in one process."""
-    settings = read_settings(host=host, port=port, otlp_http_port=otlp_http_port, database_url=storage, insecure=insecure)
+    """Collect and show: pages, API, flow events and OTLP/HTTP, in one process or several."""
+    settings = read_settings(host=host, port=port, otlp_http_port=otlp_http_port, database_url=storage, insecure=insecure, workers=workers)
     _serve(settings)
+
+
+@cli.command()
+def migrate(storage: StorageUrl = None) -> None:
+    """Bring a store's schema up to date. A server of an older version cannot be started on it afterwards."""
+    settings = read_settings(database_url=storage)
+    set_up_logging("WARNING", settings.log_format)
+    before, after = _storage_of(settings).migrate()
+    typer.echo(f"already at {after}" if before == after else f"schema {before or 'none'} -> {after}")
+
+
+@cli.command(hidden=True)
+def worker() -> None:
+    """Serve as one of several processes; `serve --workers` starts it and gives it its orders."""
+    workers.work()
 
 
 @cli.command()
@@ -133,15 +158,41 @@ def _takes_data(url: str) -> bool:
 
 
 def _serve(settings: Settings) -> None:
-    set_up_logging(settings.log_level, settings.log_format)
-    app = create_app(settings)
+    several = settings.workers > 1
+    set_up_logging(settings.log_level, settings.log_format, with_process=several)
+    if several:
+        _check_together(settings)
+        sockets = _listen(settings)
+        workers.serve_with_workers(settings, sockets)
+    else:
+        app = create_app(settings)
+        sockets = _listen(settings)
+        serve(app, settings, sockets)
+
+
+def _check_together(settings: Settings) -> None:
+    """Find out what must be mended, once and here, before every worker does."""
+    settings.check_bind()
+    storage = _storage_of(settings)
+    if not storage.shared:
+        raise SettingsError(f"{settings.workers} workers need a store they can share, and {storage.name} is none: use Postgres, or 1 worker")
+    storage.open()
+    storage.close()
+
+
+def _storage_of(settings: Settings) -> Storage:
+    return plugins.make_storage(plugins.load_plugins(Metrics()), settings)
+
+
+def _listen(settings: Settings) -> list[socket]:
+    """The first line on standard output is the address."""
     sockets = open_sockets(settings)
     if settings.insecure and not settings.server_api_keys and not is_loopback(settings.host):
         typer.echo("flowspan: WARNING: no key is set, anybody who reaches this address can read and write", err=True)
     shown = f"[{settings.host}]" if ":" in settings.host else settings.host
     typer.echo(f"http://{shown}:{port_of(sockets[0])}")
     sys.stdout.flush()
-    serve(app, settings, sockets)
+    return sockets
 
 
 if __name__ == "__main__":

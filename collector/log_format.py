@@ -14,22 +14,34 @@ _VISIBLE = {code: repr(chr(code))[1:-1] for code in (*range(32), *range(127, 160
 
 
 class TextFormatter(logging.Formatter):
-    """`2026-11-21T10:00:00.000000Z INFO collector.app [request id] message`."""
+    """`2026-11-21T10:00:00.000000Z INFO collector.app (process id) [request id] message`; the process where there are several."""
+
+    def __init__(self, *, with_process: bool = False) -> None:
+        """with_process: say which process each line is from."""
+        super().__init__()
+        self._with_process = with_process
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the line, and the traceback below it."""
         own_id = request_id.get()
-        mark = f" [{own_id}]" if own_id else ""
+        mark = (f" ({record.process})" if self._with_process else "") + (f" [{own_id}]" if own_id else "")
         line = f"{_time(record)} {record.levelname} {record.name}{mark} {record.getMessage().translate(_VISIBLE)}"
         return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
 
 
 class JsonFormatter(logging.Formatter):
-    """One JSON object a line: ts, level, logger, message, request_id, exception."""
+    """One JSON object a line: ts, level, logger, message, process, request_id, exception."""
+
+    def __init__(self, *, with_process: bool = False) -> None:
+        """with_process: say which process each line is from."""
+        super().__init__()
+        self._with_process = with_process
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the object as text."""
-        line = {"ts": _time(record), "level": record.levelname, "logger": record.name, "message": record.getMessage()}
+        line: dict[str, object] = {"ts": _time(record), "level": record.levelname, "logger": record.name, "message": record.getMessage()}
+        if self._with_process:
+            line["process"] = record.process
         if request_id.get():
             line["request_id"] = request_id.get()
         if record.exc_info:
@@ -37,10 +49,11 @@ class JsonFormatter(logging.Formatter):
         return json.dumps(line, ensure_ascii=False)
 
 
-def set_up_logging(level: str, log_format: str) -> None:
-    """Send every log line to standard error in this format ("text" or "json")."""
+def set_up_logging(level: str, log_format: str, *, with_process: bool = False) -> None:
+    """Send every log line to standard error in this format ("text" or "json"). with_process: each says which process it is from."""
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(JsonFormatter() if log_format == "json" else TextFormatter())
+    formatter = JsonFormatter if log_format == "json" else TextFormatter
+    handler.setFormatter(formatter(with_process=with_process))
     logging.basicConfig(level=level, handlers=[handler], force=True)
 
 

@@ -41,6 +41,7 @@ class Settings(BaseSettings):
     port: int = _env("PORT", 8000, ge=0, le=65535)
     otlp_http_port: int = _env("FLOWSPAN_OTLP_HTTP_PORT", 4318, ge=0, le=65535)
     insecure: bool = _env("FLOWSPAN_INSECURE", default=False)
+    workers: int = _env("FLOWSPAN_WORKERS", 1, ge=1)
 
     # 64 MiB: what the OTLP specification recommends, counted after inflating.
     max_body_bytes: int = _env("FLOWSPAN_MAX_BODY_BYTES", 64 * MIB, ge=1024)

@@ -43,9 +43,9 @@ def shared() -> Iterator[Server]:
 
 
 def run_of(server: Server, run_id: str) -> Any:
-    """Return all that the API tells of a run, without its version."""
+    """Return all that the API tells of a run, without the moment it was read at."""
     run = server.json(f"/api/v1/runs/{run_id}")
-    del run["version"]
+    del run["version"], run["cursor"]
     return run, server.json(f"/api/v1/runs/{run_id}/tasks")["items"], server.json(f"/api/v1/runs/{run_id}/logs")["items"]
 
 

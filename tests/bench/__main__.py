@@ -1,4 +1,4 @@
-"""`./run bench [name]`: crash, ingest, start, live; without a name all of them, the crash rounds few."""
+"""`./run bench [name]`: the figures of the design's budgets, each as a ratio from one run; crash and soak are the long tests."""
 
 from __future__ import annotations
 
@@ -6,49 +6,88 @@ import argparse
 import random
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 from tests.bench.crash import crash
+from tests.bench.days import measure_days
 from tests.bench.ingest import measure_ingest
 from tests.bench.live import measure_live, measure_start
+from tests.bench.pages import measure_pages
+from tests.bench.places import STORAGES
+from tests.bench.soak import soak
 from tests.bench.table import Figure, say, show
 
 FEW_ROUNDS = 10
 ALL_ROUNDS = 200
+REPLICAS = 3
+MINUTES = 10.0
 
-MEASUREMENTS: dict[str, tuple[str, Callable[[Path], list[Figure]]]] = {
-    "ingest": ("Ingest into SQLite", measure_ingest),
-    "start": ("Cold start", measure_start),
-    "live": ("From event to browser", measure_live),
-}
+Measure = Callable[[Path, str], list[Figure]]
 
 
 def main() -> int:
     """Run what was asked for; return 1 if something acknowledged was lost or doubled."""
     asked = _read_arguments()
-    for name, (title, measure) in MEASUREMENTS.items():
-        if asked.name in (name, "all"):
-            with tempfile.TemporaryDirectory(prefix="flowspan-bench-") as folder:
-                show(title, measure(Path(folder)))
-    if asked.name in ("crash", "all"):
-        return _crash(asked.rounds or (FEW_ROUNDS if asked.name == "all" else ALL_ROUNDS), asked.seed)
-    return 0
+    measurements: dict[str, tuple[str, Measure]] = {
+        "ingest": ("Ingest", partial(measure_ingest, profile=asked.profile)),
+        "start": ("Cold start", measure_start),
+        "live": ("From event to socket", measure_live),
+        "pages": ("A large run", measure_pages),
+        "days": ("A new day", measure_days),
+    }
+    is_right = True
+    for storage in STORAGES if asked.storage == "both" else (asked.storage,):
+        for name, (title, measure) in measurements.items():
+            if asked.name in (name, "all"):
+                _measure(f"{title}, {storage}", measure, storage)
+        if asked.name in ("crash", "all"):
+            is_right &= _crash(asked, storage)
+        if asked.name == "soak":
+            is_right &= _soak(asked, storage)
+    return 0 if is_right else 1
 
 
-def _crash(rounds: int, seed: int) -> int:
-    say(f"kill -9, {rounds} rounds, seed {seed}")
-    with tempfile.TemporaryDirectory(prefix="flowspan-crash-") as folder:
-        outcome = crash(Path(folder), rounds, seed, say)
+def _measure(title: str, measure: Measure, storage: str) -> None:
+    with _folder() as folder:
+        figures = measure(folder, storage)
+    if figures:
+        show(title, figures)
+
+
+def _crash(asked: argparse.Namespace, storage: str) -> bool:
+    rounds = asked.rounds or (FEW_ROUNDS if asked.name == "all" else ALL_ROUNDS)
+    say(f"kill -9, {storage}, {rounds} rounds, seed {asked.seed}")
+    with _folder() as folder:
+        outcome = crash(folder, rounds, asked.seed, say, storage, asked.replicas)
     say(f"  {outcome}")
-    return 0 if outcome.is_right else 1
+    return outcome.is_right
+
+
+def _soak(asked: argparse.Namespace, storage: str) -> bool:
+    say(f"soak, {storage}, {asked.minutes} minutes, seed {asked.seed}")
+    with _folder() as folder:
+        return soak(folder, asked.minutes, asked.seed, storage, asked.replicas)
+
+
+@contextmanager
+def _folder() -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(prefix="flowspan-bench-") as folder:
+        yield Path(folder)
 
 
 def _read_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="./run bench", description=__doc__)
-    parser.add_argument("name", nargs="?", default="all", choices=["all", "crash", *MEASUREMENTS])
+    names = ["all", "ingest", "start", "live", "pages", "days", "crash", "soak"]
+    parser.add_argument("name", nargs="?", default="all", choices=names, help="all: everything but soak, the crash rounds few")
+    parser.add_argument("--storage", default="both", choices=["both", *STORAGES])
+    parser.add_argument("--profile", action="store_true", help="of ingest: where the server's CPU time goes")
     parser.add_argument("--rounds", type=int, help=f"of crash; {ALL_ROUNDS} unless all benches run")
-    parser.add_argument("--seed", type=int, default=random.randrange(10**6), help="of crash: the same seed kills at the same times")
+    parser.add_argument("--replicas", type=int, default=REPLICAS, help="of crash and soak, on Postgres")
+    parser.add_argument("--minutes", type=float, default=MINUTES, help="of soak")
+    parser.add_argument("--seed", type=int, default=random.randrange(10**6), help="of crash and soak: the same seed kills at the same times")
     return parser.parse_args(arguments)
 
 

@@ -121,6 +121,27 @@ class RequestMaker:
         return f"{what} line {self._seed}-{self._made}"
 
 
+class LineMaker:
+    """Makes requests that each add a task and a line of it to one run."""
+
+    def __init__(self, run_id: str, seed: str) -> None:
+        """seed: what keeps this maker's lines apart from every other's."""
+        self._run_id = run_id
+        self._seed = seed
+        self._made = 0
+
+    def make(self) -> Request:
+        """Return the next request."""
+        self._made += 1
+        name = f"{self._seed}-{self._made}"
+        line, node = f"line {name} of {self._run_id}", f"line:{name}"
+        about = {"run_id": self._run_id, "flow": "watched", "task": "line", "node": node, "ts": START_NS + self._made * MS}
+        told = [{**about, "event": "task_started"}, {**about, "event": "task_log", "level": "INFO", "message": line}]
+        trace_id = run_key(c.DEFAULT_SOURCE, self._run_id)
+        facts = Counter({_moment_key(trace_id, task_span_id(trace_id, node), c.BEGUN): 1, ("log", line): 1})
+        return Request("/api/v1/events", JSON, json.dumps(told).encode(), facts)
+
+
 def _traces(spans: list[Span]) -> Request:
     request = ExportTraceServiceRequest()
     envelope = request.resource_spans.add(resource=_resource())

@@ -10,18 +10,20 @@ from http.client import HTTPConnection, HTTPException
 
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
 
-from tests.bench.requests import PROTOBUF, Request, RequestMaker
+from tests.bench.requests import PROTOBUF, LineMaker, Request, RequestMaker
 
 TIMEOUT_S = 60.0
 # How many of all requests are sent again though nothing is wrong, as exporters do after an answer they did not get.
 AGAIN = 0.1
+# A sender that is told to come later comes much sooner than an exporter would.
+LATER_S = 0.02
 
 
 class Sender(threading.Thread):
     """Sends until its connection breaks or it is told to stop. acknowledged and unanswered are whole once the thread has ended."""
 
-    def __init__(self, port: int, maker: RequestMaker, again: Sequence[Request] = ()) -> None:
-        """again: requests of an earlier life of the server, sent first."""
+    def __init__(self, port: int, maker: RequestMaker | LineMaker, again: Sequence[Request] = (), rest_s: float = 0.0) -> None:
+        """again: requests of an earlier life of the server, sent first. rest_s: between an answer and the next request."""
         super().__init__(daemon=True)
         self.acknowledged: list[Request] = []
         self.unanswered: list[Request] = []
@@ -29,6 +31,7 @@ class Sender(threading.Thread):
         self._connection = HTTPConnection("127.0.0.1", port, timeout=TIMEOUT_S)
         self._maker = maker
         self._again = list(again)
+        self._rest_s = rest_s
         self._rng = random.Random(len(again))
         self._told = threading.Event()
 
@@ -39,7 +42,7 @@ class Sender(threading.Thread):
     def run(self) -> None:
         """Send one request after the other."""
         while not self._told.is_set() and self._send(self._next()):
-            pass
+            self._told.wait(self._rest_s)
         self._connection.close()
 
     def _next(self) -> Request:
@@ -57,6 +60,8 @@ class Sender(threading.Thread):
             return False
         self.statuses.add(status)
         (self.acknowledged if is_acknowledged(request, status, answer) else self.unanswered).append(request)
+        if status != 200:
+            self._told.wait(LATER_S)
         return True
 
 

@@ -1,4 +1,7 @@
-"""What is in a store's file, asked past all of our code: the facts, how often each, and whether the file is whole."""
+"""What is in a store, asked past all of our code: the facts, how often each, and whether the store is whole.
+
+A store is named by where it is: a SQLite file's path, or a Postgres database's address.
+"""
 
 from __future__ import annotations
 
@@ -9,8 +12,14 @@ from collections.abc import Iterable
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, LiteralString, TypeAlias
+
+import psycopg
+from psycopg.rows import TupleRow
 
 from tests.bench.requests import Key, Request
+
+Where: TypeAlias = Path | str
 
 
 @dataclass(slots=True)
@@ -61,9 +70,9 @@ def _is_torn(request: Request, stored: Counter[Key]) -> bool:
     return 0 < there < request.facts.total()
 
 
-def read_facts(database: Path) -> Counter[Key]:
-    """Count every fact in a SQLite store nobody writes to just now."""
-    with closing(sqlite3.connect(database)) as connection:
+def read_facts(where: Where) -> Counter[Key]:
+    """Count every fact in a store nobody writes to just now."""
+    with closing(_connect(where)) as connection:
         found: Counter[Key] = Counter()
         for trace_id, span_id in connection.execute("SELECT trace_id, span_id FROM spans"):
             found["span", trace_id.hex(), span_id.hex()] += 1
@@ -81,8 +90,23 @@ def check_file(database: Path) -> str:
         return str(answer)
 
 
-def count_marks(database: Path) -> int:
+def check_server(url: str) -> str:
+    """Return "ok", or how often writers waited for each other in a circle since the server was started."""
+    ((deadlocks,),) = ask(url, "SELECT sum(deadlocks) FROM pg_stat_database")
+    return f"{deadlocks} deadlocks" if deadlocks else "ok"
+
+
+def count_marks(where: Where) -> int:
     """Return how many runs still wait to be folded."""
-    with closing(sqlite3.connect(database)) as connection:
-        (marks,) = connection.execute("SELECT count(*) FROM run_dirty").fetchone()
-        return int(marks)
+    ((marks,),) = ask(where, "SELECT count(DISTINCT run_key) FROM run_dirty")
+    return int(marks)
+
+
+def ask(where: Where, question: LiteralString) -> list[tuple[Any, ...]]:
+    """Return what a statement finds in a store."""
+    with closing(_connect(where)) as connection:
+        return connection.execute(question).fetchall()
+
+
+def _connect(where: Where) -> sqlite3.Connection | psycopg.Connection[TupleRow]:
+    return sqlite3.connect(where) if isinstance(where, Path) else psycopg.connect(where)

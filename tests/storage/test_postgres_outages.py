@@ -18,7 +18,7 @@ from storage_plugins.postgres.storage import PostgresStorage
 from tests.postgres import Postgres
 from tests.storage.opened_postgres import opened
 
-WITHIN_S = 0.3
+WITHIN_S = 1.0
 PATIENCE_S = 20.0
 
 Work = Callable[[Storage], object]
@@ -48,8 +48,8 @@ def own() -> Iterator[Postgres]:
 
 
 @pytest.fixture
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing waits long for the server."""
+def impatient(storage: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once the storage is open, nothing waits long for the server."""
     for module, name in ((writer, "WRITE_WITHIN_S"), (writer, "FOLD_WITHIN_S"), (storing, "READ_WITHIN_S")):
         monkeypatch.setattr(module, name, WITHIN_S)
     monkeypatch.setattr(connections, "CONNECT_TIMEOUT_S", 2)

@@ -10,10 +10,10 @@ import psycopg
 import pytest
 
 from collector.errors import Unavailable
-from collector.model import DEFAULT_PROJECT, Batch
+from collector.model import DEFAULT_PROJECT
 from collector.picture import RUNNING, SUCCEEDED
 from collector.rows import DAY_NS
-from collector.steady import SOURCE, T0_NS, at, batch_of, log_line, plain_span, run_begun, run_ended, task_begun, task_ended
+from collector.steady import SOURCE, T0_NS, at, batch_of, log_line, run_begun, task_begun, task_ended
 from collector.storage import Expired
 from collector.testing.questions import fold_all, listed_runs, messages_of, view_of
 from collector.testing.retention import DAY_S, LATER, expire_all
@@ -22,31 +22,18 @@ from otel_bridge.facts import LogLine, ProcessBeat, Work
 from otel_bridge.identity import run_key
 from storage_plugins.postgres import ground
 from storage_plugins.postgres.days import FACT_TABLES, LOCK_PART
-from storage_plugins.postgres.ground import PostgresGround
 from storage_plugins.postgres.storage import PostgresStorage
-from storage_plugins.sql import frozen
-from storage_plugins.sql import retention as shared
-from storage_plugins.sql.catalogue import Catalogue
-from storage_plugins.sql.folding import Mark, fold_marks, write_round
 from storage_plugins.sql.reader import view_run
-from storage_plugins.sql.sweep import NotNow
-from storage_plugins.sql.tables import FACTS, partition_name, table_of
+from storage_plugins.sql.tables import partition_name
 from tests.in_process import eventually
-from tests.storage.opened_postgres import FOLD_EVERY_MS, ask, tell
+from tests.storage.kept_postgres import DEADLOCKS, NO_DAY, counts, keeping, many
+from tests.storage.opened_postgres import ask, tell
 from tests.storage.postgres_processes import start
 
-KEPT_DAYS = 2
 FIRST_DAY = T0_NS // DAY_NS
-CUT = shared.Cut(LATER // DAY_NS - KEPT_DAYS)
-PATIENCE_S = 20.0
-# Its clock is wrong by years.
-NO_DAY = run_ended("r1", 1000 * DAY_S)
-LATE = batch_of(task_ended("r1", "late:1", 1000 * DAY_S), received_s=3 * DAY_S)
 
 TABLES = "SELECT relname FROM pg_class WHERE relkind = 'r' AND relname ~ '_d[1-9]'"
 PENDING = "SELECT inhrelid::regclass::text FROM pg_inherits WHERE inhdetachpending"
-DEADLOCKS = "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()"
-WAITING = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
 
 
 @pytest.fixture
@@ -54,17 +41,6 @@ def storage(postgres_url: str) -> Iterator[PostgresStorage]:
     """An empty store that keeps facts for two days."""
     with keeping(postgres_url) as storage:
         yield storage
-
-
-@contextmanager
-def keeping(url: str) -> Iterator[PostgresStorage]:
-    """Open the store as one more replica that keeps facts for two days."""
-    storage = PostgresStorage(url, FOLD_EVERY_MS, KEPT_DAYS)
-    storage.open()
-    try:
-        yield storage
-    finally:
-        storage.close()
 
 
 @contextmanager
@@ -76,35 +52,15 @@ def reading(url: str) -> Iterator[None]:
         yield
 
 
-@contextmanager
-def on_the_ground(storage: PostgresStorage, url: str) -> Iterator[PostgresGround]:
-    """Stand where a sweep of a replica stands."""
-    with psycopg.connect(url, autocommit=True) as driver, PostgresGround(storage._server, storage.snapshot, driver, Catalogue(), LATER) as one:
-        yield one
-
-
 def in_a_hurry(url: str) -> None:
     """Let who connects from now on fail where it has to wait for a lock for long."""
     tell(url, f"ALTER DATABASE {url.rpartition('/')[2]} SET lock_timeout = '50ms'")
-
-
-def many(count: int) -> Batch:
-    """Return so many plain traces of the first day, of two spans each."""
-    spans = [(plain_span(trace, 1, "GET /", 0), plain_span(trace, 2, "load", 0, parent=1)) for trace in range(1, count + 1)]
-    return batch_of(*(span for pair in spans for span in pair))
 
 
 def tables_of(url: str, day: int) -> set[str]:
     """Return which fact tables have a table left for a day after the first, attached or not."""
     found = {name for (name,) in ask(url, TABLES)}
     return {table for table in FACT_TABLES if partition_name(table, FIRST_DAY + day) in found}
-
-
-def counts(url: str) -> dict[str, int]:
-    """Count the rows of every table that retention empties."""
-    names = [*(table_of(table).name for table in FACTS), "runs", "run_traces", "run_dirty", "run_changes", "processes"]
-    with psycopg.connect(url) as connection:
-        return {name: (connection.execute(f"SELECT count(*) FROM {name}".encode()).fetchone() or (0,))[0] for name in names}
 
 
 # R156
@@ -182,26 +138,26 @@ def test_the_greater_of_a_kept_fact_and_one_of_no_day_stays(storage: PostgresSto
 
 
 # R097
-def test_dropping_a_day_beside_a_long_reader_holds_up_no_writer(postgres_url: str) -> None:
+def test_dropping_a_day_beside_a_long_reader_holds_up_no_writer(each_postgres_url: str) -> None:
     """Neither one that commits nor one that makes days: each would fail after 50 ms."""
-    with keeping(postgres_url) as storage, keeping(postgres_url) as other:
+    with keeping(each_postgres_url) as storage, keeping(each_postgres_url) as other:
         storage.writer.write(many(20))
-        in_a_hurry(postgres_url)
+        in_a_hurry(each_postgres_url)
         over = threading.Event()
         written: list[int] = []
 
         def write() -> None:
             while not over.is_set():
-                day = 3 + len(written) % 30
+                day = 6 + len(written) % 30  # those before are made by the sweep itself
                 other.writer.write(batch_of(run_begun(f"r{len(written)}", day * DAY_S), received_s=day * DAY_S))
                 written.append(day)
 
         thread = threading.Thread(target=write)
-        with reading(postgres_url):
+        with reading(each_postgres_url):
             thread.start()
             try:
                 expire_all(storage)
-                pending = ask(postgres_url, PENDING)
+                pending = ask(each_postgres_url, PENDING)
                 expire_all(storage)
             finally:
                 over.set()
@@ -209,8 +165,8 @@ def test_dropping_a_day_beside_a_long_reader_holds_up_no_writer(postgres_url: st
         expire_all(storage)
 
     assert 1 == len(pending)
-    assert len(written) == counts(postgres_url)["span_moments"] > 30
-    assert (set(), [(0,)]) == (tables_of(postgres_url, 0), ask(postgres_url, DEADLOCKS))
+    assert len(written) == counts(each_postgres_url)["span_moments"] > 30
+    assert (set(), [(0,)]) == (tables_of(each_postgres_url, 0), ask(each_postgres_url, DEADLOCKS))
 
 
 # R097
@@ -272,23 +228,6 @@ def test_one_replica_sweeps_at_a_time(storage: PostgresStorage, postgres_url: st
 
 
 # R156
-def test_two_replicas_that_sweep_at_once_beside_folds_end_without_a_deadlock(storage: PostgresStorage, postgres_url: str) -> None:
-    storage.writer.write(many(200))
-    with keeping(postgres_url) as other:
-        threads = [threading.Thread(target=expire_all, args=(one,)) for one in (storage, other)]
-        threads += [threading.Thread(target=fold_all, args=(one,)) for one in (storage, other)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        expire_all(other)
-        expire_all(storage)
-
-    assert {0} == set(counts(postgres_url).values())
-    assert [(0,)] == ask(postgres_url, DEADLOCKS)
-
-
-# R156
 def test_a_fact_of_a_day_that_has_gone_makes_the_day_again(storage: PostgresStorage, postgres_url: str) -> None:
     storage.writer.write(batch_of(*story()))
     expire_all(storage)
@@ -298,99 +237,6 @@ def test_a_fact_of_a_day_that_has_gone_makes_the_day_again(storage: PostgresStor
     assert ["of a slow clock"] == messages_of(storage, "r1")
     expire_all(storage, LATER + DAY_NS)
     assert (set(), {0}) == (tables_of(postgres_url, 0), set(counts(postgres_url).values()))
-
-
-@contextmanager
-def nothing_left_of_r1(storage: PostgresStorage, url: str) -> Iterator[tuple[PostgresGround, frozen.Gone]]:
-    """Stand where the last fact of a run was deleted, and run_traces is to forget it."""
-    storage.writer.write(batch_of(NO_DAY))
-    tell(url, "DELETE FROM spans")
-    with on_the_ground(storage, url) as one:
-        with one.reading() as connection:
-            chunk = shared.next_chunk(connection, CUT, None)
-            assert chunk is not None
-            gone = frozen.read_gone(connection, CUT, chunk)
-        assert 1 == len(gone.claims)
-        yield one, gone
-
-
-# R156
-def test_a_fact_that_is_being_written_keeps_its_run(storage: PostgresStorage, postgres_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its transaction has found the row of run_traces, and is not committed yet."""
-    monkeypatch.setattr(ground, "TRIES", 2)
-    storage.writer.write(batch_of(ProcessBeat("p1", at(0), 1000)))
-    late = batch_of(task_ended("r1", "late:1", 1000 * DAY_S), ProcessBeat("p1", at(1), 1000), received_s=3 * DAY_S)
-    with nothing_left_of_r1(storage, postgres_url) as (one, gone), psycopg.connect(postgres_url) as holder:
-        holder.execute("SELECT * FROM processes FOR UPDATE")
-        writer = threading.Thread(target=storage.writer.write, args=(late,))
-        writer.start()
-        eventually(lambda: ask(postgres_url, WAITING) == [(1,)])
-        with pytest.raises(NotNow), one.forgetting() as connection:
-            frozen.forget(connection, gone)
-        holder.rollback()
-        writer.join()
-        with one.forgetting() as connection:
-            frozen.forget(connection, gone)
-
-    assert ["late:1"] == [task.node for task in view_of(storage, "r1").picture.tasks]
-
-
-# R156
-def test_a_fact_that_comes_while_its_run_is_forgotten_makes_it_again(storage: PostgresStorage, postgres_url: str) -> None:
-    """It waits, for as long as a commit takes, and does not find what is gone."""
-    with nothing_left_of_r1(storage, postgres_url) as (one, gone):
-        writer = threading.Thread(target=storage.writer.write, args=(LATE,))
-        with one.forgetting() as connection:
-            frozen.forget(connection, gone)
-            writer.start()
-            eventually(lambda: ask(postgres_url, WAITING) == [(1,)])
-        writer.join()
-
-    assert ["late:1"] == [task.node for task in view_of(storage, "r1").picture.tasks]
-    fold_all(storage)
-    assert 1 == len(listed_runs(storage))
-
-
-# R156
-def test_a_young_fact_that_comes_while_its_run_is_forgotten_is_folded(storage: PostgresStorage, postgres_url: str) -> None:
-    """It waits for nobody: what was said of it is seen, and stays."""
-    young = batch_of(task_ended("r1", "young:1", 400 * DAY_S), received_s=400 * DAY_S)
-    with nothing_left_of_r1(storage, postgres_url) as (one, gone), one.forgetting() as connection:
-        connection.exec_driver_sql("SELECT 1")
-        storage.writer.write(young)
-        frozen._forget_runs(connection, gone.project, {claim.run_key for claim in gone.claims}, {claim.trace_id for claim in gone.claims})
-    fold_all(storage, at(401 * DAY_S))
-
-    assert [{SUCCEEDED: 1}] == [one.run.counts for one in listed_runs(storage)]
-
-
-# R156
-def test_a_fold_that_began_before_a_run_was_frozen_leaves_it_as_it_is(storage: PostgresStorage, postgres_url: str) -> None:
-    storage.writer.write(batch_of(run_begun("r1"), run_ended("r1", 1)))
-    fold_all(storage)
-    key = run_key(SOURCE, "r1")
-    with on_the_ground(storage, postgres_url) as one, on_the_ground(storage, postgres_url) as other, one.writing() as connection:
-        begun = fold_marks(connection, [Mark(DEFAULT_PROJECT, key, b"", 0, frozenset({key}))], LATER)
-        assert other.freeze_now(DEFAULT_PROJECT, {key})
-        write_round(connection, begun, Catalogue(), LATER)
-
-    assert [True] == [listed.run.partly_deleted for listed in listed_runs(storage)]
-
-
-# R156
-def test_a_run_that_is_being_folded_is_frozen_afterwards(storage: PostgresStorage, postgres_url: str) -> None:
-    storage.writer.write(batch_of(run_begun("r1"), task_ended("r1", "a:1", 1), run_ended("r1", 2)))
-    key = run_key(SOURCE, "r1")
-    with on_the_ground(storage, postgres_url) as one, on_the_ground(storage, postgres_url) as other:
-        freezer = threading.Thread(target=other.freeze_now, args=(DEFAULT_PROJECT, {key}))
-        with one.writing() as connection:
-            plan = storage.writer._rounds.read(connection, LATER)
-            freezer.start()
-            eventually(lambda: ask(postgres_url, WAITING) == [(1,)])
-            storage.writer._rounds.write(connection, plan, Catalogue(), LATER)
-        freezer.join()
-
-    assert [({SUCCEEDED: 1}, True)] == [(listed.run.counts, listed.run.partly_deleted) for listed in listed_runs(storage)]
 
 
 # R156

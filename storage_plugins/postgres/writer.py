@@ -103,7 +103,7 @@ class PostgresWriter:
         today = time.time_ns() // DAY_NS
         self._days.ensure(driver, _days_of(batch) | {today, today + 1})
         for statement, rows in ((RESOURCES, batch.resources), (SCOPES, batch.scopes)):
-            new = sorted(rows.keys() - self._known)
+            new = sorted(key for key in rows if key not in self._known)
             if new:
                 with driver.transaction(), driver.cursor() as cursor:
                     cursor.executemany(statement, [rows[key] for key in new])

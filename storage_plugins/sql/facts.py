@@ -47,8 +47,11 @@ class Place(NamedTuple):
 def load_facts(connection: Connection, project: int, run_key: bytes) -> Facts | None:
     """Return all facts in the traces of a run; None if nothing names it."""
     claims, place = find_place(connection, project, run_key)
-    if not claims:
-        return None
+    return load_facts_at(connection, place, claims) if claims else None
+
+
+def load_facts_at(connection: Connection, place: Place, claims: Sequence[Claim]) -> Facts:
+    """Return all facts at a place that find_place() found, with the claims it found there."""
     spans = connection.execute(select(*FOLD_SPAN).where(place.holds(Span)))
     moments = connection.execute(select(*FOLD_MOMENT).where(place.holds(Moment)))
     facts = Facts(
@@ -56,7 +59,7 @@ def load_facts(connection: Connection, project: int, run_key: bytes) -> Facts | 
         moments=[FoldMoment._make(row) for row in moments.all()],
         claims=claims,
     )
-    facts.beating_until_ns = beating_until(connection, project, {moment.process for moment in facts.moments} - {""})
+    facts.beating_until_ns = beating_until(connection, place.project, {moment.process for moment in facts.moments} - {""})
     if not facts.spans and not facts.moments:
         facts.first_ns = connection.execute(select(func.min(Log.__table__.c.time_ns)).where(place.holds(Log))).scalar() or 0
     return facts

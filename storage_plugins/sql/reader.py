@@ -17,7 +17,7 @@ from collector.fold import fold
 from collector.model import DEFAULT_PROJECT
 from collector.storage import Changes, FlowSummary, ListChanges, LogEntry, LogQuery, Page, RunQuery, RunRef, RunSummary, RunView, TraceFacts
 from storage_plugins.sql import lists, news, run_logs
-from storage_plugins.sql.facts import find_place, heard_of, load_facts, load_trace
+from storage_plugins.sql.facts import find_place, heard_of, load_facts, load_facts_at, load_trace
 
 P = ParamSpec("P")
 Answer = TypeVar("Answer")
@@ -132,8 +132,8 @@ def view_run(connection: Connection, project: int, run_key: bytes) -> RunView | 
 
 
 def _read_logs(connection: Connection, project: int, run_key: bytes, query: LogQuery) -> Page[LogEntry]:
-    facts = load_facts(connection, project, run_key)
-    if facts is None:
+    claims, place = find_place(connection, project, run_key)
+    if not claims:
         return Page([])
-    _, place = find_place(connection, project, run_key)
+    facts = load_facts_at(connection, place, claims)
     return run_logs.read_logs(connection, place, fold(run_key, facts, time.time_ns()), query)

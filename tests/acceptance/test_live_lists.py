@@ -211,17 +211,27 @@ def test_a_trace_whose_process_falls_silent_is_over_in_the_open_list(server: Ser
     begun = {"event_name": "flowspan.span.begun", "trace_id": TRACE_ID, "span_id": SPAN_ID, "attributes": pairs(words)}
     beat = {"event_name": "flowspan.process.heartbeat", "attributes": pairs({"flowspan.process.interval_ms": 500})}
     send_span(server, span_id=PARENT_ID, name="GET /")
-    for record in (begun, beat):
-        _send_record(server, record)
+    _send_record(server, begun)
+    cursor = _beat_until_listed_running(server, beat)
 
     async def watch() -> list[Message]:
-        async with watching(server, "?kind=trace") as socket:
+        async with watching(server, f"?kind=trace&cursor={cursor}") as socket:
             return await until_run(socket, TRACE_ID.hex(), "SUCCEEDED")
 
-    listed(server, TRACE_ID.hex())
-    eventually(lambda: server.json("/api/v1/runs")["items"][0]["status"] == "RUNNING")
-
     assert ("run", TRACE_ID.hex()) == told(asyncio.run(watch()))[-1]
+
+
+def _beat_until_listed_running(server: Server, beat: dict[str, Any]) -> str:
+    """Let the process beat until the list shows its trace as running; return the cursor of that list."""
+    page: dict[str, Any] = {}
+
+    def is_running() -> bool:
+        _send_record(server, beat)
+        page.update(server.json("/api/v1/runs"))
+        return bool(page["items"]) and page["items"][0]["status"] == "RUNNING"
+
+    eventually(is_running)
+    return str(page["cursor"])
 
 
 def _send_record(server: Server, record: dict[str, Any]) -> None:

@@ -16,6 +16,7 @@ from fastapi.responses import JSONResponse
 from fastapi_offline import FastAPIOffline
 from pluggy import PluginManager
 from starlette.middleware.cors import CORSMiddleware
+from starlette.routing import Route
 
 from collector import plugins
 from collector.access import Access
@@ -32,6 +33,7 @@ from collector.retention import Retention
 from collector.security_headers import SecurityHeaders
 from collector.settings import Settings
 from collector.storage import Storage
+from collector.straight_in import StraightIn, own_addresses
 from collector.tail import Tail
 
 log = logging.getLogger(__name__)
@@ -42,6 +44,8 @@ DESCRIPTION = (
     " flow events to POST /api/v1/events (docs/flow_events.md); docs/api.md says more of reading: all in the repository's docs folder."
     " Where a key is set, give it with every request as `x-api-key: KEY`, `Authorization: Bearer KEY` or `X-User-Token: KEY`."
 )
+# FastAPI traces itself wherever an SDK is set up in the process; to find out costs 5 us a request.
+NO_TELEMETRY = {"tracing": False, "metrics": False, "logs": False}
 # Doors that refuse in their callers' own format.
 OWN_FORMAT = frozenset({"/v1/traces", "/v1/logs", "/v1/metrics", "/api/v1/events", "/api/events"})
 
@@ -67,6 +71,7 @@ def create_app(settings: Settings) -> FastAPI:
     manager = plugins.load_plugins(metrics)
     storage = plugins.make_storage(manager, settings)
     receipts, keys = Receipts(), Keys(settings.server_api_keys)
+    addresses: dict[str, Route] = {}
 
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -75,6 +80,7 @@ def create_app(settings: Settings) -> FastAPI:
             parts = _compose(settings, storage, metrics, keys, receipts, manager)
             for door in parts.doors:
                 app.router.routes.extend(door.routes)
+            addresses.update(own_addresses(app.routes))
             app.state.collector = parts.collector
             storage.listen(partial(_call_on, asyncio.get_running_loop(), (parts.collector.tail.hint, parts.collector.list_tail.hint)))
             async with _running(parts, metrics):
@@ -82,8 +88,10 @@ def create_app(settings: Settings) -> FastAPI:
         finally:
             await asyncio.to_thread(storage.close)
 
-    app = FastAPIOffline(title="Flowspan", description=DESCRIPTION, version=version("flowspan"), lifespan=lifespan)
+    about = {"title": "Flowspan", "description": DESCRIPTION, "version": version("flowspan")}
+    app = FastAPIOffline(lifespan=lifespan, telemetry=NO_TELEMETRY, **about)
     _add_health(app, metrics)
+    app.add_middleware(StraightIn, addresses=addresses)
     _wrap(app, settings, metrics, keys, receipts)
     return app
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hmac
 import json
 from collections.abc import Iterator
+from functools import lru_cache
 from hashlib import sha256
 from http.cookies import CookieError, SimpleCookie
 from urllib.parse import parse_qs, quote, urlsplit
@@ -15,6 +16,7 @@ from urllib.parse import parse_qs, quote, urlsplit
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from collector.access import header
 from collector.errors import Unauthorized
 from collector.settings import is_loopback
 
@@ -104,7 +106,7 @@ class RequireKey:
         await send({"type": "websocket.close", "code": 4401, "reason": "a valid API key is needed"})
 
     def _is_our_name(self, scope: Scope) -> bool:
-        return self._any_name or is_loopback(_host_name(Headers(scope=scope).get("host", "")))
+        return self._any_name or _is_this_machine(header(scope, b"host"))
 
     def _own_origin(self, scope: Scope) -> bool:
         """A browser names the page that opens a socket; other clients name none. Without this any page could read a local server."""
@@ -117,23 +119,22 @@ class RequireKey:
         return not self._keys.required or path in OPEN_PATHS or path.startswith(OPEN_PREFIX) or scope["method"] == "OPTIONS"
 
     def _has_key(self, scope: Scope) -> bool:
-        headers = Headers(scope=scope)
-        if any(self._keys.check(key) for key in _given_keys(scope, headers)):
+        if any(self._keys.check(key) for key in _given_keys(scope)):
             return True
         try:
-            morsel = SimpleCookie(headers.get("cookie", "")).get(COOKIE_NAME)
+            morsel = SimpleCookie(header(scope, b"cookie")).get(COOKIE_NAME)
         except CookieError:
             return False
         return morsel is not None and self._keys.check_cookie(morsel.value)
 
 
-def _given_keys(scope: Scope, headers: Headers) -> Iterator[str]:
-    scheme, _, credentials = headers.get("authorization", "").partition(" ")
+def _given_keys(scope: Scope) -> Iterator[str]:
+    scheme, _, credentials = header(scope, b"authorization").partition(" ")
     if scheme.lower() == "bearer":
         yield credentials.strip()
-    for name in ("x-user-token", "x-api-key"):
-        if name in headers:
-            yield headers[name]
+    for name in (b"x-user-token", b"x-api-key"):
+        if given := header(scope, name):
+            yield given
     if scope["type"] == "websocket" or scope["path"].startswith("/sse/"):
         yield from parse_qs(scope["query_string"].decode("latin-1")).get("api_key", [])
 
@@ -146,7 +147,12 @@ def _host_of(origin: str) -> str:
 
 
 def _is_page(scope: Scope) -> bool:
-    return scope["method"] == "GET" and "text/html" in Headers(scope=scope).get("accept", "")
+    return scope["method"] == "GET" and "text/html" in header(scope, b"accept")
+
+
+@lru_cache(maxsize=64)
+def _is_this_machine(host: str) -> bool:
+    return is_loopback(_host_name(host))
 
 
 def _host_name(host: str) -> str:

@@ -29,6 +29,15 @@ class TooSlow(FlowspanError):
 class Unavailable(FlowspanError):
     """The data cannot be stored just now: send it again later."""
 
+    def __init__(self, message: str = "", because: str = "") -> None:
+        """message: what the sender is told. because: what nobody outside should learn: a database's error names its address and its user."""
+        super().__init__(message)
+        self.because = because
+
+    def in_full(self) -> str:
+        """Return what our own log says."""
+        return f"{self} ({self.because})" if self.because else str(self)
+
 
 class Full(Unavailable):
     """More is waiting to be stored than this server holds: send it again later."""

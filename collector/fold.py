@@ -27,8 +27,9 @@ from collector.picture import (
     Run,
     RunPicture,
     TaskRun,
+    place_of,
 )
-from collector.task_runs import fold_tasks, place_of, settle_tasks
+from collector.task_runs import fold_tasks, settle_tasks
 from collector.tries import retries_of
 from collector.winners import Seen, are_paused, greatest_facts, stated_key
 from collector.words import first_number, first_text, greatest_end, merged_attributes, sequence_of, stated_state, text_of, whole_number

@@ -8,6 +8,7 @@ import zlib
 
 from starlette.requests import ClientDisconnect, Request
 
+from collector.access import header
 from collector.batcher import Reservation
 from collector.errors import Rejected, TooLarge, TooSlow
 
@@ -34,7 +35,7 @@ async def read_body(request: Request, reservation: Reservation, limit_bytes: int
     Raises TooLarge past limit_bytes, before and after inflating; TooSlow past timeout_s; Rejected for gzip that is not, or is cut short;
     UnknownEncoding; Full if no room can be reserved for it.
     """
-    gzipped = is_gzipped(request.headers.get("content-encoding", ""))
+    gzipped = is_gzipped(header(request.scope, b"content-encoding"))
     try:
         async with asyncio.timeout(timeout_s):
             raw = await _receive(request, reservation, limit_bytes)
@@ -56,7 +57,7 @@ def is_gzipped(content_encoding: str) -> bool:
 
 
 async def _receive(request: Request, reservation: Reservation, limit_bytes: int) -> bytes:
-    declared = request.headers.get("content-length", "")
+    declared = header(request.scope, b"content-length")
     if declared.isdecimal() and int(declared) > limit_bytes:
         raise TooLarge(_too_large(limit_bytes))
     chunks: list[bytes] = []

@@ -8,11 +8,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from collector.answers import LogEntry
 from collector.attributes import attributes_from_json, from_json
 from collector.model import LogRow
 from collector.picture import RunPicture
 from collector.rows import describe_exception
-from collector.storage import LogEntry
 from otel_bridge import conventions as c
 from otel_bridge.facts import Attributes
 

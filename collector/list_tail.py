@@ -14,9 +14,11 @@ from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
+from collector.answers import FlowSummary, Resync, RunSummary
 from collector.metrics import Metrics
 from collector.picture import KIND_RUN
-from collector.storage import FlowSummary, Reader, Resync, RunRef, RunSummary
+from collector.questions import RunRef
+from collector.storage import Reader
 from collector.watching import Watcher, keep_looking
 
 Key = TypeVar("Key")

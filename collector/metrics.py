@@ -73,6 +73,18 @@ class Metrics:
             "flowspan_http_request_seconds", "Time of one HTTP request", ["route"], registry=registry, buckets=_SECONDS
         )
 
+        self._of_requests: dict[tuple[str, str, int], Counter] = {}
+        self._of_routes: dict[str, Histogram] = {}
+
+    def count_request(self, method: str, route: str, status: int, seconds: float) -> None:
+        """Count an HTTP request. Looking a child up by its labels costs 2 us, twice a request: they are kept, and as few as their labels."""
+        key = (method, route, status)
+        if key not in self._of_requests:
+            self._of_requests[key] = self.requests.labels(method, route, str(status))
+            self._of_routes[route] = self.request_seconds.labels(route)
+        self._of_requests[key].inc()
+        self._of_routes[route].observe(seconds)
+
     def measure(self, reader: Reader) -> Reader:
         """Return this reader with every question timed: a storage knows nothing of metrics."""
         return cast(Reader, _Measured(reader, self.read_seconds))

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 PENDING, QUEUED, RUNNING, PAUSED = "PENDING", "QUEUED", "RUNNING", "PAUSED"
 SUCCEEDED, FAILED, CANCELLED, SKIPPED = "SUCCEEDED", "FAILED", "CANCELLED", "SKIPPED"
@@ -95,3 +95,41 @@ class RunPicture:
     tasks: list[TaskRun]
     owners: Mapping[tuple[bytes, bytes], str]
     own_traces: frozenset[bytes] = frozenset()
+
+
+# Where a task run stands among those of its run: its start, or LAST_NS if it has none, and its node.
+TaskKey = tuple[int, str]
+LAST_NS = 2**63 - 1
+
+
+def place_of(task: TaskRun) -> TaskKey:
+    """Return where a task run stands among those of its run: by start, those not started last."""
+    return (min(task.started_ns or LAST_NS, LAST_NS), task.node)
+
+
+class Extent(NamedTuple):
+    """The stretch of time a run and its task runs cover, as far as it is known: from the first start to the last end, 0 = none."""
+
+    start_ns: int = 0
+    end_ns: int = 0
+
+
+def extent_of(run: Run, tasks: Iterable[TaskRun]) -> Extent:
+    """Return what a run and all its task runs cover."""
+    times = [(run.started_ns, run.finished_ns), *((task.started_ns, task.finished_ns) for task in tasks)]
+    return Extent(min((start for start, _ in times if start), default=0), max(end for _, end in times))
+
+
+def culprit_of(tasks: Iterable[TaskRun]) -> str:
+    """Return the node of the task run that failed first, one with an error rather than one without; empty if none has failed."""
+    failed = [task for task in tasks if task.status == FAILED]
+    return min(failed, key=lambda task: (not task.error, task.finished_ns, task.node)).node if failed else ""
+
+
+def choose_tasks(tasks: Sequence[TaskRun], most: int) -> list[TaskRun]:
+    """Return at most so many task runs, in order of start: if there are more, the failed first, then those at work, then the earliest."""
+    if len(tasks) <= most:
+        return list(tasks)
+    weight = {FAILED: 0, RUNNING: 1, PAUSED: 1}
+    places = sorted(range(len(tasks)), key=lambda place: (weight.get(tasks[place].status, 2), place))
+    return [tasks[place] for place in sorted(places[:most])]

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import deque
-from dataclasses import dataclass
+from typing import NamedTuple
 
 KEPT = 20
 LONGEST_REASON = 300
 
 
-@dataclass(frozen=True, slots=True)
-class Receipt:
+class Receipt(NamedTuple):
     """One request. reason: why it, or part of it, was refused; empty if all of it was stored. records: how many were stored."""
 
     time_ns: int
@@ -30,15 +30,14 @@ class Receipts:
     def __init__(self) -> None:
         """Begin with none."""
         self._recent: deque[Receipt] = deque(maxlen=KEPT)
-        self._news = asyncio.Condition()
+        self._news = asyncio.Event()
         self.count = 0
 
-    async def add(self, receipt: Receipt) -> None:
+    def add(self, receipt: Receipt) -> None:
         """Keep a receipt, and forget the oldest."""
         self._recent.appendleft(receipt)
         self.count += 1
-        async with self._news:
-            self._news.notify_all()
+        self._news.set()
 
     def recent(self) -> list[Receipt]:
         """List what is kept, newest first."""
@@ -46,9 +45,9 @@ class Receipts:
 
     async def wait(self, seen: int, timeout_s: float) -> int:
         """Return the count of receipts once it differs from seen, or after timeout_s."""
-        try:
-            async with asyncio.timeout(timeout_s), self._news:
-                await self._news.wait_for(lambda: self.count != seen)
-        except TimeoutError:
-            pass
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(timeout_s):
+                while self.count == seen:
+                    self._news.clear()
+                    await self._news.wait()
         return self.count

@@ -9,14 +9,14 @@ import asyncio
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
 
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
 
 from collector import otlp
-from collector.access import Outcome, note_outcome
+from collector.access import Outcome, header, note_outcome
 from collector.batcher import Reservation
 from collector.credentials import unauthorized_because
 from collector.doors import Collector, Door
@@ -69,11 +69,22 @@ def make_doors(collector: Collector) -> list[Door]:
     """Open the OTLP door."""
     settings = collector.settings
     receiver = Receiver(collector, otlp.joint_traces(collector.dialects, settings.retention_days, settings.max_records))
-    signals = [Route(f"/v1/{signal.value}{slash}", partial(receiver.receive, signal)) for signal in Signal for slash in ("", "/")]
-    for route in signals:
-        route.methods = None  # every method comes in, so that a wrong one is refused in OTLP's own words
+    signals = [Route(f"/v1/{signal.value}{slash}", SignalDoor(receiver, signal)) for signal in Signal for slash in ("", "/")]
     elsewhere = [Route(path, receiver.refuse_path, methods=["POST"]) for path in WRONG_PATHS]
     return [Door("otlp", routes=signals + elsewhere)]
+
+
+@dataclass(frozen=True, slots=True)
+class SignalDoor:
+    """Answers at one signal's address. An ASGI application: every method comes in, so that a wrong one is refused in OTLP's own words."""
+
+    receiver: Receiver
+    signal: Signal
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        response = await self.receiver.receive(self.signal, Request(scope, receive))
+        await response(scope, receive, send)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +103,7 @@ class Receiver:
                 raise Unauthorized(unauthorized_because(request.scope))
             if request.method != "POST":
                 raise WrongMethod
-            encoding = encoding_of(request.headers.get("content-type", ""))
+            encoding = encoding_of(header(request.scope, b"content-type"))
             verdict = await self._take(signal, encoding, request)
         except FlowspanError as error:
             return await self._refuse(signal, error, encoding, request)
@@ -127,8 +138,8 @@ class Receiver:
             raise
 
     def _accept(self, signal: Signal, encoding: Encoding, verdict: Verdict, request: Request) -> Response:
-        refused = self.collector.metrics.refused.labels(signal, "record")
-        refused.inc(len(verdict.refused))
+        if verdict.refused:
+            self.collector.metrics.refused.labels(signal, "record").inc(len(verdict.refused))
         reason = verdict.refused[0].reason if verdict.refused else verdict.warning
         note_outcome(request.scope, Outcome(verdict.accepted, reason))
         return Response(otlp.encode_response(signal, encoding, verdict), 200, media_type=_media(encoding))
@@ -153,7 +164,7 @@ def encoding_of(content_type: str) -> Encoding:
 
 def _encoding_or_json(request: Request) -> Encoding:
     try:
-        return encoding_of(request.headers.get("content-type", ""))
+        return encoding_of(header(request.scope, b"content-type"))
     except UnknownMedia:
         return Encoding.JSON
 

@@ -8,9 +8,10 @@ import random
 import time
 from concurrent.futures import ThreadPoolExecutor
 
+from collector.answers import Expired
 from collector.errors import Unavailable
 from collector.metrics import Metrics
-from collector.storage import Expired, Writer
+from collector.storage import Writer
 
 log = logging.getLogger(__name__)
 
@@ -51,7 +52,7 @@ class Retention:
             expired = await asyncio.get_running_loop().run_in_executor(self._thread, self._writer.expire, time.time_ns())
         except Unavailable as error:
             self._metrics.store_failures.inc()
-            log.warning("what is too old could not be deleted, will try again: %s", error)
+            log.warning("what is too old could not be deleted, will try again: %s", error.in_full())
             return RETRY_S
         if expired is None:
             return LOOK_EVERY_S * random.uniform(LEAST_WAIT, 1.0)

@@ -11,7 +11,8 @@ from struct import Struct
 from typing import Any
 
 from collector.attributes import to_json
-from collector.model import DEFAULT_PROJECT, ODD_DAY, Batch, LogRow, MomentRow, ProcessRow, ResourceRow, ScopeRow, SpanRow
+from collector.batch import Batch
+from collector.model import DEFAULT_PROJECT, ODD_DAY, LogRow, MomentRow, ProcessRow, ResourceRow, ScopeRow, SpanRow
 from otel_bridge import conventions as c
 from otel_bridge.facts import (
     RANK_OTLP,

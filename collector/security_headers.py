@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 NOTHING = "default-src 'none'; frame-ancestors 'none'"
@@ -10,6 +9,10 @@ API_DOCS = (
     "default-src 'self'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; img-src 'self' data:;"
     " worker-src blob:; frame-ancestors 'none'"
 )
+OTHERS = ((b"x-content-type-options", b"nosniff"), (b"referrer-policy", b"same-origin"))
+# Made once: every answer carries them.
+EVERYWHERE = ((b"content-security-policy", NOTHING.encode()), *OTHERS)
+IN_API_DOCS = ((b"content-security-policy", API_DOCS.encode()), *OTHERS)
 API_DOCS_PATHS = frozenset({"/docs", "/redoc", "/docs/oauth2-redirect"})
 
 
@@ -25,10 +28,9 @@ class SecurityHeaders:
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
-                headers = MutableHeaders(scope=message)
-                headers.setdefault("content-security-policy", API_DOCS if scope["path"] in API_DOCS_PATHS else NOTHING)
-                headers.setdefault("x-content-type-options", "nosniff")
-                headers.setdefault("referrer-policy", "same-origin")
+                given = message.get("headers", ())
+                names, ours = {name for name, _ in given}, IN_API_DOCS if scope["path"] in API_DOCS_PATHS else EVERYWHERE
+                message["headers"] = [*given, *(header for header in ours if header[0] not in names)]
             await send(message)
 
         await self._app(scope, receive, send_with_headers if scope["type"] == "http" else send)

@@ -11,9 +11,10 @@ import socket
 import sys
 
 import uvicorn
-from fastapi import FastAPI
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from collector.errors import FlowspanError
+from collector.one_write import OneWriteProtocol
 from collector.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -38,13 +39,47 @@ class NotStarted(FlowspanError):
     """The server could not start: the lines above say why."""
 
 
-def serve(app: FastAPI, settings: Settings, sockets: list[socket.socket]) -> None:
-    """Serve until told to stop (SIGINT or SIGTERM). Raises NotStarted if the application could not be opened; the log says why."""
+def serve(app: ASGIApp, settings: Settings, sockets: list[socket.socket]) -> None:
+    """Serve until told to stop (SIGINT or SIGTERM).
+
+    Raises the FlowspanError that kept the application from being opened; NotStarted for anything else, and the log says what.
+    """
     sys.setswitchinterval(SWITCH_S)
+    told = _Told(app)
     try:
-        _OwnProcess(make_server(app, settings).config).run(sockets=sockets)
+        _OwnProcess(make_server(told, settings).config).run(sockets=sockets)
     except SystemExit:  # uvicorn's word for a lifespan that failed
-        raise NotStarted from None
+        raise told.error or NotStarted() from None
+
+
+class _Told:
+    """The application. Where its start fails for what a person can mend, that is kept for them, in place of the log's traceback."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+        self.error: FlowspanError | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await (self._live if scope["type"] == "lifespan" else self._app)(scope, receive, send)
+
+    async def _live(self, scope: Scope, receive: Receive, send: Send) -> None:
+        failure: list[Message] = []
+
+        async def hold_failure(message: Message) -> None:
+            if message["type"] == "lifespan.startup.failed":
+                failure.append(message)
+            else:
+                await send(message)
+
+        try:
+            await self._app(scope, receive, hold_failure)
+        except FlowspanError as error:
+            self.error = error
+            failure = [{**message, "message": ""} for message in failure]
+            raise
+        finally:
+            for message in failure:
+                await send(message)
 
 
 class _OwnProcess(uvicorn.Server):
@@ -56,7 +91,7 @@ class _OwnProcess(uvicorn.Server):
         gc.freeze()
 
 
-def make_server(app: FastAPI, settings: Settings) -> uvicorn.Server:
+def make_server(app: ASGIApp, settings: Settings) -> uvicorn.Server:
     """Return the server that `serve` runs; it stops once its should_exit is set."""
     config = uvicorn.Config(
         app,
@@ -66,6 +101,7 @@ def make_server(app: FastAPI, settings: Settings) -> uvicorn.Server:
         server_header=False,
         timeout_keep_alive=KEEP_ALIVE_S,
         timeout_graceful_shutdown=GRACE_S,
+        http=OneWriteProtocol,
     )
     return uvicorn.Server(config)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collector.model import Batch
+from collector.batch import Batch
 from collector.rows import RowMaker
 from otel_bridge import conventions as c
 from otel_bridge.facts import RANK_OTLP, RANK_TIMED, Fact, LogLine, Resource, Scope, SpanEnd, SpanMoment, Work

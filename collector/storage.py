@@ -1,4 +1,4 @@
-"""What a storage promises: Writer, Reader, Storage, and the shapes of questions and answers. No implementation lives here.
+"""What a storage promises: Writer, Reader, Storage. No implementation lives here; questions.py and answers.py have what passes to and fro.
 
 collector.testing.StorageContract proves the promises of any storage. The built-in one is storage_plugins/sqlite, the smallest in
 tests/example_plugin.
@@ -6,192 +6,24 @@ tests/example_plugin.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Generic, NamedTuple, Protocol, TypeVar
+from collections.abc import Callable
+from typing import Protocol
 
-from collector.model import Batch, LogRow, MomentRow, ResourceRow, ScopeRow, SpanRow
-from collector.picture import Run, RunPicture
-
-Item = TypeVar("Item")
-
-LARGEST_PAGE = 1000
-
-
-class Resync(Exception):
-    """The cursor is older than what is kept: take a new snapshot and go on from its cursor."""
-
-
-class BadCursor(ValueError):
-    """This cursor was not made by this server: begin again without one."""
-
-
-class RunRef(NamedTuple):
-    """A run as an address names it.
-
-    Of several that fit, a named run comes before a trace, then the greatest generation is meant, then the one first heard of last.
-    """
-
-    run_id: str
-    source: str | None = None
-    generation: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class RunQuery:
-    """Which runs to list, newest first. kind: picture.KIND_RUN, KIND_TRACE, or None for both. cursor: a Page's next_cursor.
-
-    limit: what is less than 1 or more than LARGEST_PAGE is taken for that, here as in every list.
-    """
-
-    kind: str | None = None
-    flow_key: str | None = None
-    limit: int = 50
-    cursor: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class LogQuery:
-    """Which log lines of a run to read, by time. min_severity: an OTel severity number; node: "" = the run's own lines, None = all.
-
-    since, until: cursors; only lines that are news after the one and stored by the other. A second delivery is no new line. newest: the
-    last page first; a page is always in order of time.
-    """
-
-    min_severity: int = 0
-    node: str | None = None
-    since: str | None = None
-    until: str | None = None
-    newest: bool = False
-    limit: int = 200
-    cursor: str | None = None
-
-
-@dataclass(slots=True)
-class Page(Generic[Item]):
-    """Part of a list. next_cursor is None on the last page. cursor: where a list of runs is followed from (Reader.list_changes)."""
-
-    items: list[Item]
-    next_cursor: str | None = None
-    cursor: str = ""
-
-
-@dataclass(slots=True)
-class Heard:
-    """What is known of the senders of a run.
-
-    last_ns: when its last fact came. beating_until_ns: by when each of its processes must be heard again, which is three of its intervals
-    after it was last heard; 0 if it said that it exits and was not heard since. A process that never said its interval is left out.
-    """
-
-    last_ns: int = 0
-    beating_until_ns: dict[str, int] = field(default_factory=dict)
-
-
-@dataclass(slots=True)
-class RunView:
-    """A run's picture at one moment of the store.
-
-    version: rises with every write of facts; of two views the greater version is the newer. cursor: where to read news from: what this
-    view does not show is news after it. flow_id, task_ids (by task_key): ids of the catalogue rows,
-    empty until the fold has made them.
-    """
-
-    picture: RunPicture
-    version: int
-    cursor: str
-    heard: Heard
-    flow_id: str = ""
-    task_ids: dict[str, str] = field(default_factory=dict)
-
-
-@dataclass(slots=True)
-class RunSummary:
-    """A run as the lists show it: the cached fold. version: of the view it was made from. place: RunQuery.cursor of what is listed after it."""
-
-    run: Run
-    version: int
-    heard: Heard
-    flow_id: str = ""
-    place: str = ""
-
-
-@dataclass(slots=True)
-class FlowSummary:
-    """A flow of the catalogue, described by its newest run. run_counts: its named runs by state; latest: its newest run, if any is left.
-
-    id: the sender's if it gave one, else the storage's own, always the same. created_ns, updated_ns: when it was first known, when its
-    description last changed.
-    """
-
-    id: str
-    flow_key: str
-    name: str
-    description: str
-    tags: Sequence[Any]
-    created_ns: int
-    updated_ns: int
-    run_counts: dict[str, int]
-    latest: RunSummary | None
-
-
-@dataclass(slots=True)
-class LogEntry:
-    """A line of a run's log: a log record, or a finished span's event. An exception is a line of level ERROR, another event one of INFO.
-
-    id: unique in the run and the same on every delivery. node: "" = the run itself. message: a body that is no text is its JSON. payload:
-    flowspan.log.payload, else the attributes that do not name run and task, else None.
-    """
-
-    id: str
-    time_ns: int
-    severity_number: int
-    severity_text: str
-    message: str
-    event: str
-    node: str
-    payload: Any
-
-
-@dataclass(slots=True)
-class TraceFacts:
-    """All facts with one trace id, as stored, and the catalogue rows they point to."""
-
-    spans: list[SpanRow]
-    moments: list[MomentRow]
-    logs: list[LogRow]
-    resources: dict[bytes, ResourceRow]
-    scopes: dict[bytes, ScopeRow]
-
-
-@dataclass(slots=True)
-class Changes:
-    """News since a cursor: the keys of runs that new facts name, and the traces those facts are in.
-
-    A fact that names no run is news of its trace's provisional run; whoever watches another run in one of these traces looks again, too.
-    """
-
-    run_keys: Collection[bytes]
-    trace_ids: Collection[bytes]
-    cursor: str
-
-
-@dataclass(slots=True)
-class ListChanges:
-    """What fold() changed in the lists since a cursor: these runs are as here, newest first; those that are gone were listed, perhaps."""
-
-    runs: list[RunSummary]
-    gone: list[RunRef]
-    cursor: str
-
-
-@dataclass(frozen=True, slots=True)
-class Expired:
-    """What one step of retention took away. runs: of those that were listed. freed_bytes: given back to the disk, as far as is known."""
-
-    facts: int = 0
-    runs: int = 0
-    freed_bytes: int = 0
+from collector.answers import (
+    Changes,
+    Expired,
+    FlowSummary,
+    ListChanges,
+    LogEntry,
+    Page,
+    RunNews,
+    RunSummary,
+    RunView,
+    TaskPage,
+    TraceFacts,
+)
+from collector.batch import Batch
+from collector.questions import WHOLE, LogQuery, RunQuery, RunRef, TaskQuery, ViewQuery
 
 
 class Writer(Protocol):
@@ -242,8 +74,23 @@ class Reader(Protocol):
         """Return the run_key an address means, None if no fact names such a run."""
         ...
 
-    async def view_run(self, run_key: bytes) -> RunView | None:
-        """Return a run folded from all its committed facts, None if there are none."""
+    async def view_run(self, run_key: bytes, query: ViewQuery = WHOLE) -> RunView | None:
+        """Return a run folded from all its committed facts, None if there are none.
+
+        A storage may show a large run, one of thousands of facts, as it was last folded: RunView.is_large.
+        """
+        ...
+
+    async def read_news(self, before: RunView) -> RunNews | None:
+        """Return what happened to a run since a view of it, None if nothing did. Missing nothing.
+
+        A line that a watcher of `before` has may be told again, if a trace joined the run. Raises Resync if more happened than LARGEST_PAGE
+        lines, or a task run of `before` is no more: a new view is the cheaper answer.
+        """
+        ...
+
+    async def read_tasks(self, run_key: bytes, query: TaskQuery) -> TaskPage:
+        """Read a run's task runs, in the order of a picture; none if there is no such run."""
         ...
 
     async def list_runs(self, query: RunQuery) -> Page[RunSummary]:

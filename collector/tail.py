@@ -11,30 +11,22 @@ import logging
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 
+from collector.answers import Resync, RunNews, RunView
 from collector.errors import Unavailable
 from collector.metrics import Metrics
-from collector.picture import TaskRun
-from collector.storage import LARGEST_PAGE, LogEntry, LogQuery, Reader, Resync, RunView
+from collector.storage import Reader
 from collector.watching import Watcher, keep_looking
 
 log = logging.getLogger(__name__)
 
-MOST_LOGS = LARGEST_PAGE
-# A trace that joins a run brings lines from before it did: the newest are told (again); a line's id says which a watcher has.
-TOLD_AGAIN = 200
-
-
-@dataclass(frozen=True, slots=True)
-class News:
-    """What changed in a run: its new view, the task runs that differ from the view before, and the log lines that came."""
-
-    view: RunView
-    tasks: list[TaskRun]
-    logs: list[LogEntry]
+# Runs read at once: one that takes long leaves the others a lane, and pages keep the rest of the reader's threads.
+LANES = 2
+# How long a look waits for its slowest run before the others' next news are looked for.
+SLOW_S = 0.2
 
 
 @dataclass(slots=True, eq=False)
-class Subscription(Watcher[News]):
+class Subscription(Watcher[RunNews]):
     """A watcher of a run. view: the snapshot its news follow on."""
 
     view: RunView
@@ -58,6 +50,8 @@ class Tail:
         self._queue_size = queue_size
         self._watches: dict[bytes, _Watch] = {}
         self._behind: set[bytes] = set()
+        self._reading: dict[bytes, asyncio.Task[None]] = {}
+        self._lanes = asyncio.Semaphore(LANES)
         self._hinted = asyncio.Event()
         self._cursor: str | None = None
 
@@ -125,16 +119,30 @@ class Tail:
         self._cursor = changes.cursor
         traces = set(changes.trace_ids)
         for run_key, watch in self._watches.items():
-            if run_key in changes.run_keys or not traces.isdisjoint(watch.view.picture.run.trace_ids):
+            if watch.view.is_large or run_key in changes.run_keys or not traces.isdisjoint(watch.view.run.trace_ids):
                 self._behind.add(run_key)
-        for run_key in list(self._behind):
-            await self._refresh_safely(run_key)
-            self._behind.discard(run_key)  # only now: a store that could not be read leaves it behind, for the next look
+        await self._refresh_those_behind()
+
+    async def _refresh_those_behind(self) -> None:
+        """Begin to read those that are behind. Who takes long is waited for at a later look, and read again then if it is behind once more."""
+        for run_key in self._behind - self._reading.keys():
+            self._behind.discard(run_key)
+            self._reading[run_key] = asyncio.create_task(self._refresh_safely(run_key))
+        if self._reading:
+            await asyncio.wait(self._reading.values(), timeout=SLOW_S)
+        done = {run_key: self._reading.pop(run_key) for run_key, reading in list(self._reading.items()) if reading.done()}
+        for reading in self._reading.values():
+            reading.add_done_callback(lambda _: self._hinted.set())
+        failed = {run_key: error for run_key, reading in done.items() if (error := reading.exception()) is not None}
+        self._behind.update(failed)  # a store that could not be read leaves them behind, for the next look
+        for error in failed.values():
+            raise error
 
     async def _refresh_safely(self, run_key: bytes) -> None:
         """One run that cannot be shown costs the watchers of the others nothing."""
         try:
-            await self._refresh(run_key)
+            async with self._lanes:
+                await self._refresh(run_key)
         except Unavailable:
             raise
         except Exception:
@@ -143,29 +151,29 @@ class Tail:
 
     async def _refresh(self, run_key: bytes) -> None:
         watch = self._watches.get(run_key)
-        view = await self._reader.view_run(run_key) if watch is not None else None
-        if watch is None or view is None or view.version <= watch.view.version:
+        if watch is None:
             return
-        page = await self._reader.read_logs(run_key, LogQuery(since=watch.view.cursor, until=view.cursor, limit=MOST_LOGS))
-        before = {task.node: task for task in watch.view.picture.tasks}
-        changed = [task for task in view.picture.tasks if before.get(task.node) != task]
-        if page.next_cursor is not None or before.keys() - {task.node for task in view.picture.tasks}:
-            self._resync(watch, view)  # more lines than one message holds, or rows that are no more: a page is the cheaper answer
+        try:
+            news = await self._reader.read_news(watch.view)
+        except Resync:
+            self._drop(watch)
             return
-        if set(view.picture.run.trace_ids) - set(watch.view.picture.run.trace_ids):
-            page = await self._reader.read_logs(run_key, LogQuery(until=view.cursor, newest=True, limit=TOLD_AGAIN))
-        watch.view = view
-        self._tell(watch, News(view, changed, page.items))
+        if news is not None:
+            watch.view = news.view
+            self._tell(watch, news)
 
-    def _tell(self, watch: _Watch, news: News) -> None:
+    def _tell(self, watch: _Watch, news: RunNews) -> None:
         for subscription in list(watch.subscribers):
             if not subscription.tell(news):
                 self._give_up(watch, subscription)
 
-    def _resync(self, watch: _Watch, view: RunView) -> None:
-        watch.view = view
+    def _drop(self, watch: _Watch) -> None:
+        """Send everybody away who watches a run: a page is the cheaper answer. Who comes again begins with a new view."""
         for subscription in list(watch.subscribers):
             self._give_up(watch, subscription)
+        self._watches.pop(watch.view.run.run_key, None)
+        if not self._watches:
+            self._cursor = None
 
     def _give_up(self, watch: _Watch, subscription: Subscription) -> None:
         watch.subscribers.discard(subscription)
@@ -174,7 +182,4 @@ class Tail:
 
     def _drop_everybody(self) -> None:
         for watch in list(self._watches.values()):
-            for subscription in list(watch.subscribers):
-                self._give_up(watch, subscription)
-        self._watches.clear()
-        self._cursor = None
+            self._drop(watch)

@@ -46,11 +46,6 @@ def state_when_over(state: str) -> str:
     return state if state in TERMINAL else CANCELLED if state in (RUNNING, PAUSED) else SKIPPED
 
 
-def place_of(task: TaskRun) -> tuple[int, str]:
-    """Return where a task run stands among those of its run: by start, those not started last."""
-    return (task.started_ns or 2**63, task.node)
-
-
 def _fold_task(node: str, spans: Sequence[Seen]) -> TaskRun:
     own, tries = tries_of(spans)
     newest = max(tries, default=0)

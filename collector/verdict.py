@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from collector.batch import Batch
 from collector.errors import FlowspanError
-from collector.model import Batch
 
 
 class Refusal(NamedTuple):

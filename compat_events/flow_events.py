@@ -14,8 +14,9 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
 
-from collector.access import Outcome, note_outcome
+from collector.access import Outcome, header, note_outcome
 from collector.credentials import unauthorized_because
 from collector.doors import Collector, Door
 from collector.errors import FlowspanError, Full, Rejected, TooLarge, TooSlow, Unauthorized, Unavailable
@@ -43,6 +44,9 @@ class UnknownMedia(Rejected):
     """Flow events come as JSON: set 'Content-Type: application/json' (or application/x-ndjson)."""
 
 
+# What is answered most: made once.
+_TAKEN = JSONResponse({"ok": True})
+
 # What each error is on the wire: (HTTP status, the word in /metrics). The first that fits.
 STATUS: tuple[tuple[type[FlowspanError], int, str], ...] = (
     (Unauthorized, 401, "unauthorized"),
@@ -61,17 +65,19 @@ STATUS: tuple[tuple[type[FlowspanError], int, str], ...] = (
 def make_doors(collector: Collector) -> list[Door]:
     """Open the flow events door."""
     door = FlowEvents(collector)
-    routes = [Route(path + slash, door.receive) for path in PATHS for slash in ("", "/")]
-    for route in routes:
-        route.methods = None  # every method comes in, so that a wrong one is refused in the shape of the others
-    return [Door("flow events", routes=routes)]
+    return [Door("flow events", routes=[Route(path + slash, door) for path in PATHS for slash in ("", "/")])]
 
 
 @dataclass(frozen=True, slots=True)
 class FlowEvents:
-    """Answers flow events requests."""
+    """Answers flow events requests. An ASGI application: every method comes in, so that a wrong one is refused in the shape of the others."""
 
     collector: Collector
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        response = await self.receive(Request(scope, receive))
+        await response(scope, receive, send)
 
     async def receive(self, request: Request) -> Response:
         """Take one request's events; answer after the commit."""
@@ -88,7 +94,7 @@ class FlowEvents:
     async def _take(self, request: Request) -> Verdict:
         settings, batcher = self.collector.settings, self.collector.batcher
         received_ns = time.time_ns()
-        if request.headers.get("content-type", "").partition(";")[0].strip().lower() not in MEDIA:
+        if header(request.scope, b"content-type").partition(";")[0].strip().lower() not in MEDIA:
             raise UnknownMedia
         with batcher.reserve() as reservation:
             try:
@@ -99,11 +105,11 @@ class FlowEvents:
             return await batcher.submit(SIGNAL, lambda: decode_events(body, received_ns, settings), len(body))
 
     def _accept(self, verdict: Verdict, request: Request) -> Response:
-        reason = verdict.refused[0].reason if verdict.refused else ""
-        note_outcome(request.scope, Outcome(verdict.accepted, reason))
-        self.collector.metrics.refused.labels(SIGNAL, "record").inc(len(verdict.refused))
         if not verdict.refused:
-            return JSONResponse({"ok": True})
+            note_outcome(request.scope, Outcome(verdict.accepted))
+            return _TAKEN
+        note_outcome(request.scope, Outcome(verdict.accepted, verdict.refused[0].reason))
+        self.collector.metrics.refused.labels(SIGNAL, "record").inc(len(verdict.refused))
         listed = [_as_json(refusal) for refusal in verdict.refused[:MOST_LISTED]]
         answer: dict[str, Any] = {"ok": False, "accepted": verdict.accepted, "rejected": listed}
         if len(verdict.refused) > MOST_LISTED:

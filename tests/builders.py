@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from collector.batch import Batch
 from collector.fold import Facts, fold
 from collector.lineage import Claim
-from collector.model import Batch, FoldMoment, FoldSpan, MomentRow, SpanRow
+from collector.model import FoldMoment, FoldSpan, MomentRow, SpanRow
 from collector.picture import RunPicture, TaskRun
 from collector.rows import RowMaker
 from otel_bridge import conventions as c
@@ -85,6 +86,22 @@ def moment(kind: str, name: str, parent: str = "", /, *, ms: int = 0, **columns:
         **columns,
     }
     return SpanMoment(span_id=span_id(name), kind=kind, time_ns=at(ms), **given)
+
+
+# --- the task run load:1 of run r1 -----------------------------------------------------------------------------------------------------
+
+RUN = work(c.ROLE_RUN)
+LOAD = work(c.ROLE_TASK, "load:1", attempt=0)
+
+
+def load(name: str, ms: int | None, **fields: Any) -> dict[str, Any]:
+    """Make an event of the task run."""
+    return event(f"task_{name}", ms, task="load", node="load:1", **fields)
+
+
+def load_span(**columns: Any) -> SpanEnd:
+    """Make its finished span, a child of the span `etl`."""
+    return span("load", "etl", work=LOAD, **columns)
 
 
 # --- the store -------------------------------------------------------------------------------------------------------------------------

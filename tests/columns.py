@@ -13,10 +13,10 @@ from opentelemetry.proto.common.v1.common_pb2 import InstrumentationScope, KeyVa
 from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans, Span, Status
 
+from collector.batch import Batch
 from collector.dialects import Dialect, pipeline, plain
 from collector.dialects.table import Table
 from collector.errors import FlowspanError
-from collector.model import Batch
 from collector.otlp.columns import decode_trace_columns
 from collector.otlp.terms import TraceTerms
 from collector.verdict import Decoded

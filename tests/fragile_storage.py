@@ -11,11 +11,12 @@ from typing import Any, cast
 
 import pytest
 
+from collector.answers import Expired
+from collector.batch import Batch
 from collector.errors import Rejected, Unavailable
 from collector.hookspecs import hookimpl
-from collector.model import Batch
 from collector.settings import Settings
-from collector.storage import Expired, Reader, Storage, Writer
+from collector.storage import Reader, Storage, Writer
 from storage_plugins.sqlite.storage import SqliteStorage
 from tests.in_process import Server, running
 
@@ -58,7 +59,7 @@ class FragileWriter:
         self._weather.open_gate.wait()
         if self._weather.down:
             raise Unavailable("the store is down")
-        if any(REFUSED_NAME in row.name for row in batch.spans):
+        if any(REFUSED_NAME in row.name for row in batch.as_rows().spans):
             raise Rejected("the store hates a name")
         self._writer.write(batch)
         self._weather.writes += 1

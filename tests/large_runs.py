@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sqlalchemy import Connection
 
 from collector.fold import fold
-from collector.picture import RunPicture, TaskRun
+from collector.picture import RunPicture, TaskKey, TaskRun, culprit_of, extent_of
 from collector.rows import RowMaker
 from otel_bridge import conventions as c
 from otel_bridge.facts import Fact
 from otel_bridge.lifecycle import facts_of
 from storage_plugins.postgres.storage import PostgresStorage
-from storage_plugins.sql.facts import load_facts
-from storage_plugins.sql.large_runs import MOST_ODD, Key, Outline, outline, task_page
+from storage_plugins.sql.facts import Place, find_place, load_facts
+from storage_plugins.sql.large_run_outline import Outline, from_text, to_text
+from storage_plugins.sql.large_runs import MOST_ODD, outline, task_page
 from storage_plugins.sqlite.storage import SqliteStorage
 from tests.builders import RECEIVED_NS, moment, span
 
@@ -41,6 +42,10 @@ class Told:
     storage: Store
     project: int
 
+    def write(self, facts: Iterable[Fact]) -> None:
+        """Write more."""
+        self.storage.writer.write(RowMaker(RECEIVED_NS, self.project).add_all(facts))
+
     def folded(self, key: bytes, now_ns: int = RECEIVED_NS) -> RunPicture:
         """Fold the run whole."""
         with self.storage.snapshot() as connection:
@@ -52,13 +57,24 @@ class Told:
         """Open the run as a large one is, and turn over all its pages."""
         with self.storage.snapshot() as connection:
             found = outline(connection, self.project, key, now_ns, most_odd)
-            return Large(found, list(_pages(connection, found))) if found is not None else None
+            if found is None:
+                return None
+            found = kept(found)
+            return Large(found, list(_pages(connection, find_place(connection, self.project, key)[1], found)))
 
 
-def _pages(connection: Connection, found: Outline) -> Iterator[TaskRun]:
-    after: Key | None = None
+def kept(outline: Outline) -> Outline:
+    """Return an outline as it comes back from the text it is kept as."""
+    run = replace(outline.run, flow_id="", description="", first_ns=0)
+    found = from_text(to_text(outline, 7), 7, run)
+    assert found is not None
+    return found
+
+
+def _pages(connection: Connection, place: Place, found: Outline) -> Iterator[TaskRun]:
+    after: TaskKey | None = None
     for _ in range(found.total + 1):
-        tasks, after = task_page(connection, found, 2, after)
+        tasks, after = task_page(connection, place, found, 2, after)
         yield from tasks
         if after is None:
             return
@@ -92,4 +108,6 @@ def is_opened_as_folded(told: Told, key: bytes, now_ns: int = RECEIVED_NS, most_
     assert picture.run == large.outline.run
     assert picture.tasks == large.tasks
     assert len(picture.tasks) == large.outline.total
+    assert (extent_of(picture.run, picture.tasks), culprit_of(picture.tasks)) == (large.outline.extent, large.outline.culprit)
+    assert picture.tasks == large.outline.shown
     return True

@@ -15,10 +15,10 @@ from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord, ResourceLogs, ScopeL
 from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans, Span, Status
 
+from collector.answers import TraceFacts
+from collector.batch import Batch
 from collector.dialects import Dialect, pipeline, plain
-from collector.model import Batch
 from collector.otlp import Encoding, decode_logs, decode_traces
-from collector.storage import TraceFacts
 from collector.verdict import Decoded
 
 SECOND_NS = 10**9

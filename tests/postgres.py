@@ -22,6 +22,7 @@ from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 import psycopg
 from psycopg.sql import SQL, Identifier
@@ -29,7 +30,7 @@ from psycopg.sql import SQL, Identifier
 from tests.postgres_keeper import END_S, children_of, end_server, server_of, signal_all, wait_for_end
 
 USER = "flowspan"
-START_S = 30.0
+START_S = 60.0
 # Between two looks whether it has started.
 LOOK_EVERY_S = 0.01
 # Below those that the kernel gives to outgoing connections: one of them could take the port of a server that is being started again.
@@ -158,18 +159,7 @@ class Postgres:
         options = [f"--{name}={value}" for name, value in {**self._options, "port": str(port)}.items()]
         command = [str(_reachable(self._install) / "postgres"), "-D", str(self.data), *options]
         with self.log.open("ab") as log:
-            return subprocess.Popen(
-                command,
-                user=_SERVER_USER,
-                group=_SERVER_USER,
-                extra_groups=[] if _IS_ROOT else None,
-                env=_environment(),
-                cwd="/",
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-            )
+            return subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True, **_as_server_user())
 
     def _is_ready(self, process: subprocess.Popen[bytes]) -> bool:
         """Wait until it takes connections. False if it has ended instead."""
@@ -257,21 +247,18 @@ def _reachable(install: Install) -> Path:
 
 def _run(command: list[str]) -> None:
     """Run a program as the server's user. Raises RuntimeError with what it said if it fails."""
-    done = subprocess.run(
-        command,
-        user=_SERVER_USER,
-        group=_SERVER_USER,
-        extra_groups=[] if _IS_ROOT else None,
-        env=_environment(),
-        cwd="/",
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-    )
+    done = subprocess.run(command, capture_output=True, text=True, **_as_server_user())
     if done.returncode:
         raise RuntimeError(f"{command[0]} failed:\n{done.stdout}{done.stderr}")
 
 
-def _environment() -> dict[str, str]:
-    """Return what a server is to know of the shell it was started from: nothing."""
-    return {"PATH": os.defpath, "LC_ALL": "C", "TZ": "UTC"}
+def _as_server_user() -> dict[str, Any]:
+    """Return who a program of Postgres runs as, and what it is to know of the shell it was started from: nothing."""
+    return {
+        "user": _SERVER_USER,
+        "group": _SERVER_USER,
+        "extra_groups": [] if _IS_ROOT else None,
+        "env": {"PATH": os.defpath, "LC_ALL": "C", "TZ": "UTC"},
+        "cwd": "/",
+        "stdin": subprocess.DEVNULL,
+    }

@@ -17,7 +17,7 @@ from contextlib import suppress
 from pathlib import Path
 
 # What a server in its hardest work needs to let go of everything; a busy machine takes a second.
-END_S = 20.0
+END_S = 60.0
 
 
 def signal_all(pids: Collection[int], number: signal.Signals) -> None:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import threading
 from dataclasses import dataclass, field
 
+from collector.answers import Expired
+from collector.batch import Batch
 from collector.errors import Rejected, Unavailable
-from collector.model import Batch
-from collector.storage import Expired
 from tests.builders import Store
 
-PATIENCE_S = 10.0
+PATIENCE_S = 60.0
 
 
 @dataclass

@@ -9,9 +9,11 @@ from urllib.parse import quote, urlencode
 from starlette.datastructures import QueryParams
 from starlette.routing import BaseRoute, Route, WebSocketRoute
 
+from collector.answers import RunView
 from collector.errors import FlowspanError
 from collector.picture import KIND_RUN, KIND_TRACE, Run
-from collector.storage import Reader, RunRef, RunView
+from collector.questions import RunRef, ViewQuery
+from collector.storage import Reader
 from otel_bridge.facts import KEY_CHARS, harmless, short_key
 
 LATEST_GENERATION = 2**31 - 1
@@ -80,9 +82,9 @@ async def find_run(reader: Reader, ref: RunRef) -> bytes:
     return key
 
 
-async def view_run(reader: Reader, ref: RunRef) -> RunView:
+async def view_run(reader: Reader, ref: RunRef, query: ViewQuery) -> RunView:
     """Return the run an address means, folded. Raises Missing."""
-    view = await reader.view_run(await find_run(reader, ref))
+    view = await reader.view_run(await find_run(reader, ref), query)
     if view is None:
         raise Missing("There is no such run here.")
     return view

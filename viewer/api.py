@@ -16,16 +16,17 @@ from starlette.responses import JSONResponse
 from starlette.routing import BaseRoute, Match
 from starlette.types import Scope
 
+from collector.answers import FlowSummary, RunSummary
 from collector.doors import Collector
 from collector.otlp import encode_trace
 from collector.picture import KIND_RUN
-from collector.storage import LARGEST_PAGE, BadCursor, FlowSummary, LogQuery, RunQuery, RunRef, RunSummary
+from collector.questions import LARGEST_PAGE, BadCursor, LogQuery, RunQuery, RunRef, TaskQuery, ViewQuery
 from otel_bridge.facts import harmless
 from viewer import schemas
 from viewer.addresses import LATEST_GENERATION, BadQuestion, Missing, find_run, make_ref, node_key, view_run
 from viewer.delivery import FEW_ITEMS
 from viewer.levels import min_severity
-from viewer.present import Data, flow_data, hint_of, log_data, run_data, view_data, view_tasks
+from viewer.present import Data, flow_data, hint_of, log_data, run_data, task_page_data, view_data
 
 TRACE_ID_HEX_CHARS = 32
 LATEST_RUNS = 20
@@ -111,16 +112,16 @@ class Api:
 
     async def get_run(self, run: Addressed) -> Data:
         """Return one run."""
-        view = await view_run(self._reader, run.ref)
-        return view_data(view, hint_of(view.picture.run, view.heard, time.time_ns(), self._stale_after_s))
+        view = await view_run(self._reader, run.ref, ViewQuery(0))
+        return view_data(view, hint_of(view.run, view.heard, time.time_ns(), self._stale_after_s))
 
-    async def list_tasks(self, run: Addressed) -> Data | Response:
-        """List all task runs of a run, in order of start."""
-        view = await view_run(self._reader, run.ref)
-        if len(view.picture.tasks) <= FEW_ITEMS:
-            return {"items": view_tasks(view), "next_cursor": None}
+    async def list_tasks(self, run: Addressed, limit: Limit = LARGEST_PAGE, cursor: Cursor = None) -> Data | Response:
+        """List a run's task runs, in order of start."""
+        page = await self._reader.read_tasks(await find_run(self._reader, run.ref), TaskQuery(limit, cursor))
+        if len(page.items) <= FEW_ITEMS:
+            return task_page_data(page, run.ref.run_id)
         # A response of its own: FastAPI would check and write these rows on the event loop, where everybody waits for them.
-        return await asyncio.to_thread(lambda: JSONResponse({"items": view_tasks(view), "next_cursor": None}))
+        return await asyncio.to_thread(lambda: JSONResponse(task_page_data(page, run.ref.run_id)))
 
     async def list_logs(
         self, run: Addressed, level: str | None = None, task: str | None = None, limit: Limit = 200, cursor: Cursor = None

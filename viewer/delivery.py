@@ -76,13 +76,21 @@ def encode_message(kind: str, data: Data, version: int | None = None, html: str 
 
 
 async def send_groups(socket: WebSocket, groups: AsyncGenerator[Group, None]) -> None:
-    """Send groups as they come; when they end, the client must come again."""
+    """Send groups as they come; when they end, the client must come again.
+
+    A frame is a message; with ?batch=1 it is a group, as a JSON array: a frame costs 30 us, whatever is in it.
+    """
+    are_together = socket.query_params.get("batch") == "1"
     async with contextlib.aclosing(groups):
         async for group in groups:
-            for text in group.texts:
+            for frame in _join(group.texts) if are_together else group.texts:
                 async with asyncio.timeout(SEND_TIMEOUT_S):
-                    await socket.send_text(text)
+                    await socket.send_text(frame)
     await socket.close(CLOSE_LATER)
+
+
+def _join(texts: Sequence[str]) -> list[str]:
+    return [f"[{','.join(texts)}]"] if texts else []
 
 
 async def encode_groups(groups: AsyncGenerator[Group, None]) -> AsyncGenerator[str, None]:

@@ -10,10 +10,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 
-from collector.picture import FAILED, KIND_TRACE, PAUSED, RUNNING, STATES, TERMINAL, Run
+from collector.answers import FlowSummary, LogEntry, RunSummary, RunView
+from collector.picture import KIND_TRACE, PAUSED, RUNNING, STATES, TERMINAL, Run
 from collector.receipts import Receipt
 from collector.rows import DAY_NS
-from collector.storage import FlowSummary, LogEntry, RunSummary, RunView
 from viewer.addresses import flow_address, run_address
 from viewer.present import Data, browser_safe, level_of, seen_state
 from viewer.texts import TEXT_CHARS, Moment, clip, clock, elapsed_text, json_text, moment
@@ -159,17 +159,15 @@ def _element_id(prefix: str, *parts: str) -> str:
 
 def head_of(view: RunView, summary: RunSummary, hint: Data | None, window: Window) -> Head:
     """Return the head of a run's page."""
-    run = view.picture.run
-    failed = [task for task in view.picture.tasks if task.status == FAILED]
-    culprit = min(failed, key=lambda task: (not task.error, task.finished_ns, task.node)) if failed else None
+    run = view.run
     return Head(
         run=run_line(summary, hint, window.now_ns),
         version=view.version,
         cursor=view.cursor,
         start_us=window.start_ns // 1000,
         end_us=window.end_ns // 1000 if run.status in TERMINAL else 0,
-        culprit=row_id(culprit.node) if culprit else "",
-        culprit_name=clip(culprit.node) if culprit else "",
+        culprit=row_id(view.culprit) if view.culprit else "",
+        culprit_name=clip(view.culprit),
         tasks_missing=_missing_text(run),
         trace_hrefs=[(trace_id.hex()[:8], trace_id.hex(), f"/api/v1/traces/{trace_id.hex()}") for trace_id in run.trace_ids],
     )

@@ -7,9 +7,10 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from collector.answers import FlowSummary, RunSummary
 from collector.list_tail import ListNews
 from collector.picture import KIND_RUN, Run
-from collector.storage import FlowSummary, RunRef, RunSummary
+from collector.questions import RunRef
 from viewer.delivery import FEW_ITEMS, Group, WrittenOnce, encode_message
 from viewer.display import RunLine, flow_line, flow_row_id, run_line, run_row_id
 from viewer.extend import TemplateViewer

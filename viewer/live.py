@@ -1,7 +1,7 @@
 """A run as it moves: WS /ws/runs/{run_id} and SSE /sse/runs/{run_id}, both from collector.tail.
 
 ?cursor=C: where the watcher goes on from; without it everything is sent once. ?html=1: the page's partials beside the data.
-?seen: the state and hint the watcher shows (`present.seen_state`); another one is told at once.
+?seen: the state and hint the watcher shows (`present.seen_state`); another one is told at once. ?batch=1: see `delivery.send_groups`.
 A "resync" message means: more happened than is sent again, take a new page.
 """
 
@@ -18,10 +18,11 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route, WebSocketRoute
 from starlette.websockets import WebSocket
 
+from collector.answers import Resync, RunView
 from collector.doors import Collector
 from collector.errors import Unavailable
 from collector.picture import PAUSED, RUNNING
-from collector.storage import LARGEST_PAGE, BadCursor, LogQuery, Resync, RunView
+from collector.questions import LARGEST_PAGE, BadCursor, LogQuery
 from collector.tail import Subscription
 from viewer.addresses import BadQuestion, Missing, find_run, read_ref
 from viewer.delivery import CLOSE_BAD_QUESTION, CLOSE_LATER, CLOSE_MISSING, RESYNC, Group, close_reason, closed, encode_groups, send_groups
@@ -96,7 +97,7 @@ class Live:
                 if subscription is not None:
                     opening = await self._open(subscription.view, wish)
                     yield opening
-                    told = opening.state or wish.seen or subscription.view.picture.run.status
+                    told = opening.state or wish.seen or subscription.view.run.status
                     async for group in self._follow(subscription, wish, told):
                         yield group
         except (Resync, BadCursor):
@@ -114,10 +115,10 @@ class Live:
         page = await self._collector.reader.read_logs(wish.run_key, query)
         if page.next_cursor is not None and not query.newest:
             raise Resync
-        return await self._scribe.write_apart(view, view.picture.tasks, page.items, with_html=wish.with_html)
+        return await self._scribe.write_apart(view, view.tasks, page.items, with_html=wish.with_html)
 
     async def _has_news(self, view: RunView, cursor: str) -> bool:
-        run, changes = view.picture.run, await self._collector.reader.changes(cursor, view.cursor)
+        run, changes = view.run, await self._collector.reader.changes(cursor, view.cursor)
         return run.run_key in changes.run_keys or not set(changes.trace_ids).isdisjoint(run.trace_ids)
 
     async def _follow(self, subscription: Subscription, wish: Wish, told: str) -> AsyncGenerator[Group, None]:
@@ -139,7 +140,7 @@ class Live:
 
     async def _look_again(self, view: RunView) -> RunView:
         """Read an open run again, once an interval for all who watch it; what is over does not change by itself."""
-        run = view.picture.run
+        run = view.run
         if run.status not in (RUNNING, PAUSED):
             return view
         if run.run_key not in self._looks:

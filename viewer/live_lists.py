@@ -1,7 +1,7 @@
 """Lists as they move: WS /ws/runs and SSE /sse/runs, both from collector.list_tail.
 
 ?kind= ?flow= ?limit=: which list, as GET /api/v1/runs has it. ?cursor=C: what changed since that list was read comes first; without it
-there is nothing but news. ?flows=1: the catalogue's flows too. ?html=1: the page's partials beside the data.
+there is nothing but news. ?flows=1: the catalogue's flows too. ?html=1: the page's partials beside the data. ?batch=1: see `send_groups`.
 A "resync" message means: more happened than is sent again, take a new list.
 """
 
@@ -18,10 +18,11 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route, WebSocketRoute
 from starlette.websockets import WebSocket
 
+from collector.answers import Resync, RunSummary
 from collector.doors import Collector
 from collector.errors import Unavailable
 from collector.list_tail import ListNews, ListWatcher
-from collector.storage import LARGEST_PAGE, BadCursor, Resync, RunQuery, RunSummary
+from collector.questions import LARGEST_PAGE, BadCursor, RunQuery
 from otel_bridge.facts import harmless
 from viewer.addresses import KINDS, BadQuestion
 from viewer.delivery import CLOSE_BAD_QUESTION, RESYNC, Group, close_reason, closed, encode_groups, send_groups

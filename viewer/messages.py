@@ -10,9 +10,8 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from collector.answers import LogEntry, RunNews, RunView
 from collector.picture import TaskRun
-from collector.storage import LogEntry, RunView
-from collector.tail import News
 from viewer.delivery import FEW_ITEMS, Group, WrittenOnce, encode_message
 from viewer.display import head_of, log_row
 from viewer.extend import TemplateViewer
@@ -30,9 +29,9 @@ class Scribe:
     stale_after_s: float
     _kept: WrittenOnce[Group] = field(default_factory=WrittenOnce)
 
-    async def write_news(self, news: News, *, with_html: bool) -> Group:
+    async def write_news(self, news: RunNews, *, with_html: bool) -> Group:
         """Return what changed."""
-        writing = self.write_apart(news.view, news.tasks, news.logs, with_html=with_html)
+        writing = self.write_apart(news.view, news.tasks, news.lines, with_html=with_html)
         return await self._kept.get(news, writing, with_html=with_html)
 
     async def write_apart(self, view: RunView, tasks: Sequence[TaskRun], logs: Sequence[LogEntry], *, with_html: bool) -> Group:
@@ -47,24 +46,24 @@ class Scribe:
         texts = [self._task(view, task, window, with_html=with_html) for task in tasks]
         texts += [self._log(view, entry, with_html=with_html) for entry in logs]
         texts.append(self._flow(view, window, hint, with_html=with_html))
-        return Group(view.cursor, texts, seen_state(view.picture.run.status, hint))
+        return Group(view.cursor, texts, seen_state(view.run.status, hint))
 
     def state(self, view: RunView) -> str:
         """Return what time alone may change of a run, as one text: its state and its hint at this moment."""
-        return seen_state(view.picture.run.status, self.hint(view))
+        return seen_state(view.run.status, self.hint(view))
 
     def hint(self, view: RunView) -> Data | None:
         """Return why the run may not be as alive as it looks, at this moment."""
-        return hint_of(view.picture.run, view.heard, time.time_ns(), self.stale_after_s)
+        return hint_of(view.run, view.heard, time.time_ns(), self.stale_after_s)
 
     def _task(self, view: RunView, task: TaskRun, window: Window, *, with_html: bool) -> str:
-        data = task_data(task, view.picture.run.run_id, view.task_ids.get(task.task_key, ""))
+        data = task_data(task, view.run.run_id, view.task_ids.get(task.task_key, ""))
         html = self.viewer.render("_task_row.html", task=task_line(task, window)) if with_html else None
         return encode_message(TASK, data, view.version, html)
 
     def _log(self, view: RunView, entry: LogEntry, *, with_html: bool) -> str:
         html = self.viewer.render("_log_line.html", line=log_row(entry)) if with_html else None
-        return encode_message(LOG, log_data(entry, view.picture.run.run_id), view.version, html)
+        return encode_message(LOG, log_data(entry, view.run.run_id), view.version, html)
 
     def _flow(self, view: RunView, window: Window, hint: Data | None, *, with_html: bool) -> str:
         summary = summary_of(view)

@@ -10,10 +10,11 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import BaseRoute, Route
 
+from collector.answers import Page, RunSummary, RunView
 from collector.doors import Collector
 from collector.errors import Unavailable
 from collector.picture import KIND_RUN, KIND_TRACE
-from collector.storage import BadCursor, LogEntry, LogQuery, Page, RunQuery, RunSummary, RunView
+from collector.questions import BadCursor, LogQuery, RunQuery, ViewQuery
 from otel_bridge.facts import harmless
 from viewer.addresses import KINDS, BadQuestion, Missing, node_key, read_ref, run_address, view_run
 from viewer.display import RunLine, deleted_text, flow_line, head_of, log_row, receipt_line, run_line
@@ -21,13 +22,13 @@ from viewer.extend import TemplateViewer
 from viewer.levels import SEVERITIES, min_severity
 from viewer.present import hint_of, summary_of
 from viewer.texts import clip, duration_text, json_text
-from viewer.waterfall import MOST_ROWS, choose_tasks, row_id, task_line, window_of
+from viewer.waterfall import MOST_ROWS, row_id, task_line, window_of
 
 RUNS_A_PAGE = 50
 FLOWS_A_PAGE = 100
 RECENT_RUNS = 10
 LINES_A_PAGE = 200
-SUGGESTED_NODES = 300
+SUGGESTED_NODES = 100
 
 Handler = Callable[[Request], Awaitable[Response]]
 
@@ -92,13 +93,13 @@ class Pages:
 
     async def run(self, request: Request) -> Response:
         """Show one run: its head, its task runs with their bars, its log."""
-        view = await view_run(self._reader, read_ref(request.path_params["run_id"], request.query_params))
         level, task = request.query_params.get("level", ""), node_key(request.query_params.get("task", ""))
         cursor = request.query_params.get("cursor")
         query = LogQuery(min_severity(level), task or None, newest=True, limit=LINES_A_PAGE, cursor=cursor)
-        logs = await self._reader.read_logs(view.picture.run.run_key, query)
+        ref = read_ref(request.path_params["run_id"], request.query_params)
+        view = await view_run(self._reader, ref, ViewQuery(MOST_ROWS, query))
         filters = {name: text for name, text in (("level", level), ("task", task)) if text}
-        log = {**_log_context(view, logs, filters), "follows_log": cursor is None}
+        log = {**_log_context(view, filters), "follows_log": cursor is None}
         return self._viewer.respond("run_detail.html", {**self._picture(view), **log})
 
     async def _list_runs(self, asked: str, flow: str, cursor: str | None) -> tuple[str, Page[RunSummary]]:
@@ -117,13 +118,13 @@ class Pages:
 
     def _picture(self, view: RunView) -> dict[str, object]:
         now_ns = time.time_ns()
-        run, summary, window = view.picture.run, summary_of(view), window_of(view, now_ns)
+        run, summary, window = view.run, summary_of(view), window_of(view, now_ns)
         hint = hint_of(run, view.heard, now_ns, self._collector.settings.stale_after_s)
         return {
             "head": head_of(view, summary, hint, window),
-            "tasks": [task_line(task, window) for task in choose_tasks(view.picture.tasks)],
+            "tasks": [task_line(task, window) for task in view.tasks],
             "most_rows": MOST_ROWS,
-            "cut": len(view.picture.tasks) > MOST_ROWS,
+            "cut": sum(run.counts.values()) > MOST_ROWS,
             "length": duration_text(window.end_ns - window.start_ns),
             "now_us": now_ns // 1000,
             "details": [
@@ -164,13 +165,13 @@ class Pages:
         return self._viewer.respond("error.html", {"status": status, "title": title, "text": text}, status)
 
 
-def _log_context(view: RunView, logs: Page[LogEntry], filters: dict[str, str]) -> dict[str, object]:
-    run = view.picture.run
+def _log_context(view: RunView, filters: dict[str, str]) -> dict[str, object]:
+    run = view.run
     own = {"source": run.source, "generation": str(run.generation)}
     task = filters.get("task", "")
     here = run_address("/runs", run).partition("?")[0]
     return {
-        "lines": [log_row(entry) for entry in logs.items],
+        "lines": [log_row(entry) for entry in view.lines.items],
         "log_path": here,
         "log_fixed": own,
         "level": filters.get("level", "").lower(),
@@ -178,8 +179,8 @@ def _log_context(view: RunView, logs: Page[LogEntry], filters: dict[str, str]) -
         "min_severity": min_severity(filters.get("level", "")),
         "task": task,
         "task_id": row_id(task) if task else "",
-        "nodes": [node.node for node in view.picture.tasks[:SUGGESTED_NODES]],
-        "older_href": _with_cursor(here, {**own, **filters}, logs.next_cursor, "#log"),
+        "nodes": [node.node for node in view.tasks[:SUGGESTED_NODES]],
+        "older_href": _with_cursor(here, {**own, **filters}, view.lines.next_cursor, "#log"),
         "newest_href": f"{here}?{urlencode({**own, **filters})}#log",
     }
 

@@ -9,8 +9,8 @@ import math
 from base64 import b64encode
 from collections.abc import Mapping, Sequence
 
+from collector.answers import FlowSummary, Heard, LogEntry, RunSummary, RunView, TaskPage
 from collector.picture import PAUSED, RUNNING, Attempt, Run, TaskRun
-from collector.storage import FlowSummary, Heard, LogEntry, RunSummary, RunView
 from otel_bridge.timestamps import to_iso
 from viewer.levels import name_severity
 
@@ -88,10 +88,10 @@ def attempt_data(attempt: Attempt) -> Data:
     }
 
 
-def view_tasks(view: RunView) -> list[Data]:
-    """Return all task runs of a run, in order of start."""
-    run_id, ids = view.picture.run.run_id, view.task_ids
-    return [task_data(task, run_id, ids.get(task.task_key, "")) for task in view.picture.tasks]
+def task_page_data(page: TaskPage, run_id: str) -> Data:
+    """Return a page of task runs as the API tells it."""
+    items = [task_data(task, run_id, page.task_ids.get(task.task_key, "")) for task in page.items]
+    return {"items": items, "next_cursor": page.next_cursor}
 
 
 def log_data(entry: LogEntry, run_id: str) -> Data:
@@ -131,7 +131,7 @@ def view_data(view: RunView, hint: Data | None) -> Data:
 
 def summary_of(view: RunView) -> RunSummary:
     """Return a view without its task runs: the shape lists and heads are made of."""
-    return RunSummary(view.picture.run, view.version, view.heard, view.flow_id)
+    return RunSummary(view.run, view.version, view.heard, view.flow_id)
 
 
 def hint_of(run: Run, heard: Heard, now_ns: int, stale_after_s: float) -> Data | None:

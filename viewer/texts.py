@@ -25,12 +25,14 @@ class Moment:
 
 def moment(time_ns: int) -> Moment:
     """Return a time to print, to the second."""
-    return Moment(to_iso(time_ns), to_iso(time_ns)[:19].replace("T", " ")) if time_ns else Moment()
+    iso = to_iso(time_ns) if time_ns else ""
+    return Moment(iso, iso[:19].replace("T", " "))
 
 
 def clock(time_ns: int) -> Moment:
     """Return a time to print within a day, to the millisecond."""
-    return Moment(to_iso(time_ns), to_iso(time_ns)[11:23]) if time_ns else Moment()
+    iso = to_iso(time_ns) if time_ns else ""
+    return Moment(iso, iso[11:23])
 
 
 def duration_text(duration_ns: int) -> str:

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 
+from collector.answers import RunView
 from collector.picture import FAILED, PAUSED, RUNNING, SUCCEEDED, Attempt, TaskRun
-from collector.storage import RunView
 from viewer.texts import TEXT_CHARS, Moment, clip, duration_text, elapsed_text, moment
 
-# Task runs a page shows: 500 rows make a page of 350 kB, and a browser lays it out at once.
+# Task runs a page shows: 500 rows make a page of 300 kB, and a browser lays it out at once.
 MOST_ROWS = 500
 
 # Before these nothing was tried: there is no attempt to count.
@@ -74,22 +74,10 @@ class TaskLine:
 
 def window_of(view: RunView, now_ns: int) -> Window:
     """Return the stretch of time a run's bars are laid out on: from its first start to its last end, or to now while it runs."""
-    run, tasks = view.picture.run, view.picture.tasks
-    starts = [time for time in (run.started_ns, *(task.started_ns for task in tasks)) if time]
-    ends = [run.finished_ns, *(task.finished_ns for task in tasks)]
-    if run.status in (RUNNING, PAUSED):
-        ends.append(now_ns)
-    start = min(starts, default=run.first_ns or now_ns)
-    return Window(start, max(*ends, start + 1), now_ns)
-
-
-def choose_tasks(tasks: Sequence[TaskRun]) -> list[TaskRun]:
-    """Return the task runs a page shows, in order of start: if too many, the failed first, then then the running, then the earliest."""
-    if len(tasks) <= MOST_ROWS:
-        return list(tasks)
-    weight = {FAILED: 0, RUNNING: 1, PAUSED: 1}
-    places = sorted(range(len(tasks)), key=lambda place: (weight.get(tasks[place].status, 2), place))
-    return [tasks[place] for place in sorted(places[:MOST_ROWS])]
+    start_ns, end_ns = view.extent.start_ns or view.run.first_ns or now_ns, view.extent.end_ns
+    if view.run.status in (RUNNING, PAUSED):
+        end_ns = max(end_ns, now_ns)
+    return Window(start_ns, max(end_ns, start_ns + 1), now_ns)
 
 
 def task_line(task: TaskRun, window: Window) -> TaskLine:

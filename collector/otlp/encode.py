@@ -6,10 +6,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from itertools import groupby
 from typing import Any, TypeVar
 
+from collector.answers import TraceFacts
 from collector.attributes import attributes_from_json, from_json
 from collector.model import LogRow, ResourceRow, ScopeRow, SpanRow
 from collector.otlp.values import attributes_json, value_json
-from collector.storage import TraceFacts
 
 Json = dict[str, Any]
 Row = TypeVar("Row", SpanRow, LogRow)

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collector.testing.catalogue import CataloguePromises
 from collector.testing.claims import ClaimPromises
+from collector.testing.following import FollowingPromises
 from collector.testing.lines import LinePromises
 from collector.testing.listing import ListPromises
 from collector.testing.news import NewsPromises
@@ -22,7 +23,17 @@ from collector.testing.runs import RunPromises
 from collector.testing.writing import WritePromises
 
 
-class StorageContract(WritePromises, RunPromises, ClaimPromises, ListPromises, CataloguePromises, LinePromises, NewsPromises, KeepPromises):
+class StorageContract(
+    WritePromises,
+    RunPromises,
+    FollowingPromises,
+    ClaimPromises,
+    ListPromises,
+    CataloguePromises,
+    LinePromises,
+    NewsPromises,
+    KeepPromises,
+):
     """Every promise of Writer and Reader. Subclass it, say how to make a storage, and run it."""
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collector.picture import KIND_RUN, KIND_TRACE, RUNNING, SUCCEEDED
+from collector.questions import LogQuery
 from collector.steady import SOURCE, at, batch_of, log_line, plain_span, run_begun
-from collector.storage import LogQuery
 from collector.testing.opening import OpensStorage
 from collector.testing.questions import fold_all, listed_runs, messages_of, task_states, view_of, wait_for
 from collector.testing.stories import RUN_SPAN, TRACE, begun_in_trace, plain_begun, plain_line, trace_id_of

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from collector.answers import LogEntry
+from collector.questions import LARGEST_PAGE, BadCursor, LogQuery
 from collector.steady import SOURCE, at, batch_of, log_line, run_begun, task_begun, task_ended
-from collector.storage import LARGEST_PAGE, BadCursor, LogEntry, LogQuery, Storage
+from collector.storage import Storage
 from collector.testing.listing import FOREIGN_CURSORS
 from collector.testing.opening import OpensStorage
 from collector.testing.questions import is_refused, lines_of, messages_of, view_of, wait_for

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collector.answers import Resync
 from collector.picture import KIND_RUN, KIND_TRACE, SUCCEEDED
+from collector.questions import LARGEST_PAGE, BadCursor, RunQuery, RunRef
 from collector.steady import at, batch_of, plain_span, run_begun, task_ended
-from collector.storage import LARGEST_PAGE, BadCursor, Resync, RunQuery, RunRef, Storage
+from collector.storage import Storage
 from collector.testing.opening import OpensStorage
 from collector.testing.questions import fold_all, is_refused, listed_runs, shown_in_lists, view_of, wait_for, writing_at_once
 from collector.testing.stories import RUN_SPAN, TRACE, begun_in_trace, plain_begun, run_of_flow, story, trace_id_of
@@ -31,7 +33,7 @@ class ListPromises(OpensStorage):
             (listed,) = listed_runs(storage)
             seen = view_of(storage, "r1")
 
-            assert shown_in_lists(seen.picture.run) == shown_in_lists(listed.run)
+            assert shown_in_lists(seen.run) == shown_in_lists(listed.run)
             assert listed.version <= seen.version
 
     def test_a_run_folded_while_it_is_written_ends_up_to_date(self) -> None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import contextlib
 
+from collector.answers import Resync
+from collector.questions import BadCursor
 from collector.steady import SOURCE, batch_of, log_line, plain_span, run_begun
-from collector.storage import BadCursor, Resync
 from collector.testing.opening import OpensStorage
 from collector.testing.questions import fold_all, is_refused, view_of, wait_for, writing_at_once
 from collector.testing.stories import TRACE, trace_id_of

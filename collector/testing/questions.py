@@ -8,10 +8,12 @@ from collections.abc import Coroutine, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
-from collector.model import Batch
+from collector.answers import FlowSummary, LogEntry, RunSummary, RunView
+from collector.batch import Batch
 from collector.picture import Run
+from collector.questions import LogQuery, RunQuery
 from collector.steady import SOURCE, at
-from collector.storage import FlowSummary, LogEntry, LogQuery, RunQuery, RunSummary, RunView, Storage
+from collector.storage import Storage
 from otel_bridge.identity import run_key
 
 Answer = TypeVar("Answer")
@@ -48,7 +50,7 @@ def view_of(storage: Storage, run_id: str) -> RunView:
 
 def task_states(view: RunView) -> list[str]:
     """Return the states of the task runs, in their order."""
-    return [task.status for task in view.picture.tasks]
+    return [task.status for task in view.tasks]
 
 
 def everything_of(storage: Storage, run_id: str) -> tuple[Any, ...]:
@@ -58,7 +60,7 @@ def everything_of(storage: Storage, run_id: str) -> tuple[Any, ...]:
     spans = sorted(facts.spans, key=lambda row: (row.span_id, row.day))
     moments = sorted(facts.moments, key=lambda row: (row.span_id, row.day, row.kind, row.at))
     lines = [(line.id, line.message, line.node) for line in lines_of(storage, run_id)]
-    return (view.picture, spans, moments, facts.logs, lines)
+    return (view.run, view.tasks, spans, moments, facts.logs, lines)
 
 
 def lines_of(storage: Storage, run_id: str, query: LogQuery = EVERY_LINE) -> list[LogEntry]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collector.model import Batch
+from collector.answers import Expired
+from collector.batch import Batch
 from collector.picture import RUNNING, SUCCEEDED
+from collector.questions import RunRef
 from collector.rows import DAY_NS
 from collector.steady import SECOND_NS, SOURCE, at, batch_of, log_line, plain_span, run_begun, run_ended, task_begun, task_ended
-from collector.storage import Expired, RunRef, Storage
+from collector.storage import Storage
 from collector.testing.opening import OpensStorage
 from collector.testing.questions import (
     everything_of,
@@ -103,12 +105,12 @@ class RetentionPromises(OpensStorage):
             (before,) = listed_runs(storage)
             expire_all(storage)
             (listed,) = listed_runs(storage)
-            picture = view_of(storage, "r1").picture
+            view = view_of(storage, "r1")
 
-            assert (False, True, True) == (before.run.partly_deleted, listed.run.partly_deleted, picture.run.partly_deleted)
-            assert ({SUCCEEDED: 2}, {SUCCEEDED: 2}, at(0)) == (listed.run.counts, picture.run.counts, picture.run.started_ns)
-            assert {"day": 1} == picture.run.params == before.run.params
-            assert (["late:1"], ["late"]) == ([task.node for task in picture.tasks], messages_of(storage, "r1"))
+            assert (False, True, True) == (before.run.partly_deleted, listed.run.partly_deleted, view.run.partly_deleted)
+            assert ({SUCCEEDED: 2}, {SUCCEEDED: 2}, at(0)) == (listed.run.counts, view.run.counts, view.run.started_ns)
+            assert {"day": 1} == view.run.params == before.run.params
+            assert (["late:1"], ["late"]) == ([task.node for task in view.tasks], messages_of(storage, "r1"))
 
     def test_a_run_with_news_is_folded_before_it_loses_a_fact(self) -> None:
         """What nobody had time to fold yet is in its last picture."""
@@ -133,10 +135,10 @@ class RetentionPromises(OpensStorage):
             (before,) = listed_runs(storage)
             storage.writer.write(batch_of(task_ended("r1", "later:1", DAY_S + 9, c.RESULT_FAILURE), received_s=3 * DAY_S))
             fold_all(storage)
-            picture = view_of(storage, "r1").picture
+            view = view_of(storage, "r1")
 
             assert [before] == listed_runs(storage)
-            assert (SUCCEEDED, ["late:1", "later:1"]) == (picture.run.status, [task.node for task in picture.tasks])
+            assert (SUCCEEDED, ["late:1", "later:1"]) == (view.run.status, [task.node for task in view.tasks])
 
     def test_a_run_that_lost_some_goes_with_the_rest(self) -> None:
         """A day later."""
@@ -161,7 +163,7 @@ class RetentionPromises(OpensStorage):
 
             assert ["late"] == messages_of(storage, "r1")
             assert (RUNNING, at(0), {SUCCEEDED: 2}) == (listed.run.status, listed.run.started_ns, listed.run.counts)
-            assert (False, listed.run.counts) == (listed.run.partly_deleted, view_of(storage, "r1").picture.run.counts)
+            assert (False, listed.run.counts) == (listed.run.partly_deleted, view_of(storage, "r1").run.counts)
 
     def test_an_open_run_whose_process_beats_is_heard_of(self) -> None:
         """It may wait for somebody's word, and say nothing else."""
@@ -173,7 +175,7 @@ class RetentionPromises(OpensStorage):
             fold_all(storage)
 
             assert Expired() == expire_all(storage)
-            assert RUNNING == view_of(storage, "r1").picture.run.status
+            assert RUNNING == view_of(storage, "r1").run.status
 
     def test_an_open_run_that_nobody_hears_of_goes(self) -> None:
         """Its process died long ago."""
@@ -192,7 +194,7 @@ class RetentionPromises(OpensStorage):
             expired = expire_all(storage)
 
             assert (1, ["new"]) == (expired.runs, [one.run.run_id for one in listed_runs(storage)])
-            assert 1 == len(view_of(storage, "new").picture.tasks)
+            assert 1 == len(view_of(storage, "new").tasks)
 
     def test_facts_that_name_no_run_stay_with_the_run_that_claims_their_trace(self) -> None:
         """As long as there are any, it is found by its name."""
@@ -232,7 +234,7 @@ class RetentionPromises(OpensStorage):
             (listed,) = listed_runs(storage)
 
             assert ({SUCCEEDED: 1}, False) == (listed.run.counts, listed.run.partly_deleted)
-            assert ["late:1"] == [task.node for task in view_of(storage, "r1").picture.tasks]
+            assert ["late:1"] == [task.node for task in view_of(storage, "r1").tasks]
 
     def test_what_is_gone_is_gone_once(self) -> None:
         """None says that there is nothing more to do, and says it again."""
@@ -255,7 +257,7 @@ class RetentionPromises(OpensStorage):
             fold_all(storage)
             ids = [*(f"old-{run}" for run in range(200)), *(f"young-{run}" for run in range(100))]
 
-            assert [["late:1"]] * 200 + [["a:1"]] * 100 == [[task.node for task in view_of(storage, one).picture.tasks] for one in ids]
+            assert [["late:1"]] * 200 + [["a:1"]] * 100 == [[task.node for task in view_of(storage, one).tasks] for one in ids]
 
 
 def expire_all(storage: Storage, now_ns: int = LATER) -> Expired:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collector.answers import Heard
 from collector.picture import KIND_RUN, PENDING, RUNNING, SUCCEEDED
+from collector.questions import RunRef
 from collector.steady import SOURCE, at, batch_of, log_line, plain_span, run_begun, task_begun, task_ended
-from collector.storage import Heard, RunRef
 from collector.testing.opening import OpensStorage
 from collector.testing.questions import find_view, fold_all, listed_runs, task_states, view_of, wait_for, write_each, writing_at_once
 from collector.testing.stories import TRACE, trace_id_of
@@ -46,7 +47,7 @@ class RunPromises(OpensStorage):
         """Its beginning may come late, or never."""
         with self.opened() as storage:
             storage.writer.write(batch_of(log_line("r1", "hello", 3)))
-            run = view_of(storage, "r1").picture.run
+            run = view_of(storage, "r1").run
 
             assert (PENDING, at(3)) == (run.status, run.first_ns)
             assert run_key(SOURCE, "r1") == wait_for(storage.reader.find_run(RunRef("r1")))
@@ -59,7 +60,7 @@ class RunPromises(OpensStorage):
             storage.writer.write(batch_of(line))
             storage.writer.write(batch_of(run_begun("r1")))
             found = wait_for(storage.reader.find_run(RunRef("r1", SOURCE)))
-            run = view_of(storage, "r1").picture.run
+            run = view_of(storage, "r1").run
 
             assert (run_key(SOURCE, "r1"), KIND_RUN, "r1") == (found, run.kind, run.run_id)
 
@@ -135,9 +136,9 @@ class RunPromises(OpensStorage):
 
             for view in seen:
                 news = wait_for(storage.reader.changes(view.cursor))
-                assert set(traces) == {*view.picture.run.trace_ids, *news.trace_ids}
-                assert set(view.picture.run.trace_ids).isdisjoint(news.trace_ids)
-            assert len({view.version for view in seen}) == len({(view.version, len(view.picture.tasks)) for view in seen})
+                assert set(traces) == {*view.run.trace_ids, *news.trace_ids}
+                assert set(view.run.trace_ids).isdisjoint(news.trace_ids)
+            assert len({view.version for view in seen}) == len({(view.version, len(view.tasks)) for view in seen})
 
     def test_an_open_storage_answers_a_ping(self) -> None:
         """Readiness."""

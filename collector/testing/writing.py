@@ -5,8 +5,8 @@ from __future__ import annotations
 import itertools
 from dataclasses import replace
 
+from collector.batch import Batch, SpanColumns
 from collector.errors import Rejected
-from collector.model import Batch, SpanColumns
 from collector.otlp.columns.result import ArrowSpans, from_rows
 from collector.picture import SUCCEEDED
 from collector.steady import SOURCE, at, batch_of, log_line, plain_span, run_begun, run_ended, task_begun, task_ended
@@ -99,7 +99,7 @@ class WritePromises(OpensStorage):
             for run_id, times in (("r1", (5, 6)), ("r2", (6, 5))):
                 write_each(storage, (batch_of(run_ended(run_id, seconds)) for seconds in times))
 
-                assert at(5) == view_of(storage, run_id).picture.run.finished_ns
+                assert at(5) == view_of(storage, run_id).run.finished_ns
 
     def test_of_two_beginnings_the_least_time_stays(self) -> None:
         """Twins inside one batch and over several; one with its own time before one we stamped. Only one row is left."""
@@ -173,7 +173,7 @@ class WritePromises(OpensStorage):
             begun.name, begun.attributes = hostile, {c.PARAMS: {hostile: [float("nan"), 10**30, hostile, b"\x00"]}}
             storage.writer.write(batch_of(begun, log_line("r1", hostile, 1)))
 
-            assert isinstance(view_of(storage, "r1").picture.run.params, dict)
+            assert isinstance(view_of(storage, "r1").run.params, dict)
             assert ["<b>\ufffd\ufffd\u2028'\";--"] == messages_of(storage, "r1")
 
     def test_a_batch_of_nothing_is_taken(self) -> None:
@@ -191,7 +191,7 @@ class WritePromises(OpensStorage):
             with writing_at_once(storage, several):
                 pass
 
-            assert [10] * 4 == [len(view_of(storage, f"r{run}").picture.tasks) for run in range(4)]
+            assert [10] * 4 == [len(view_of(storage, f"r{run}").tasks) for run in range(4)]
 
 
 def _ends_of(run_id: str) -> list[SpanEnd]:

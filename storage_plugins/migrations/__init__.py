@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from alembic.config import Config
 
 # The newest revision in versions/.
-HEAD = "0002"
+HEAD = "0003"
 FOLDER = Path(__file__).parent
 
 # Everybody who makes or changes a server's schema holds this lock: replicas start at the same moment.

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import psycopg
 
-from collector.model import Batch
+from collector.batch import Batch
 from storage_plugins.postgres.statements import SPANS, Copied
 
 if TYPE_CHECKING:

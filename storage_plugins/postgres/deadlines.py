@@ -49,15 +49,20 @@ class Deadlines:
                     self._watched.pop(number, None)
 
     def close(self) -> None:
-        """End the thread."""
+        """End the thread. What still waits for the server has its socket shut down, and so has what would begin to."""
         with self._changed:
             self._closed = True
+            for _, handle in self._watched.values():
+                _shut_down(handle)
             self._changed.notify()
         if self._thread is not None:
             self._thread.join()
 
     def _watch(self, number: int, until: float, handle: socket.socket) -> None:
         with self._changed:
+            if self._closed:
+                _shut_down(handle)
+                return
             self._watched[number] = (until, handle)
             if self._thread is None:
                 self._thread = threading.Thread(target=self._look, name="flowspan-deadlines", daemon=True)
@@ -72,5 +77,9 @@ class Deadlines:
                 now = time.monotonic()
                 for number in [number for number, (until, _) in self._watched.items() if until < now]:
                     _, handle = self._watched.pop(number)
-                    with suppress(OSError):
-                        handle.shutdown(socket.SHUT_RDWR)
+                    _shut_down(handle)
+
+
+def _shut_down(handle: socket.socket) -> None:
+    with suppress(OSError):
+        handle.shutdown(socket.SHUT_RDWR)

@@ -23,6 +23,8 @@ DETACH_WITHIN = "SET statement_timeout = '2s'; SET lock_timeout = 0"
 AS_BEFORE = "RESET statement_timeout; RESET lock_timeout"
 # For what makes others wait: a writer may be held for 50 ms, and a commit takes its time, too.
 A_MOMENT = "SET LOCAL lock_timeout = '20ms'; SET LOCAL statement_timeout = '20ms'"
+# For the COMMIT: where one is cut off, as on a busy machine now and then, psycopg leaves its connection in a transaction that failed.
+NO_HASTE = "SET LOCAL statement_timeout = 0"
 
 # Facts counted one by one; of more the planner's estimate is told.
 COUNTED = 100_000
@@ -100,3 +102,4 @@ def _for_a_moment(driver: Driver, part: Part) -> Iterator[None]:
         if driver.execute(TRY_LOCK_PART, (part.name,)).fetchone() != (True,):
             raise errors.LockNotAvailable(f"{part.name} is being made")
         yield
+        driver.execute(NO_HASTE)

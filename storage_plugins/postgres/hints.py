@@ -6,11 +6,13 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable
 
 import psycopg
 
 from storage_plugins.postgres.connections import WRITE_WITHIN_S, Driver, Server
+from storage_plugins.postgres.deadlines import Deadlines
 
 log = logging.getLogger(__name__)
 
@@ -20,6 +22,8 @@ TELL_EVERY_S = 0.02
 # Between two looks whether it is to end, and whether the server is still there.
 PATIENCE_S = 1.0
 RECONNECT_S = 1.0
+# How long a thread is waited for that is still connecting. What it has begun cannot be cut off; it ends by itself (CONNECT_TIMEOUT_S).
+END_WITHIN_S = 1.0
 
 
 class Hints:
@@ -28,6 +32,7 @@ class Hints:
     def __init__(self, server: Server) -> None:
         """server: where to connect. Nothing happens before start()."""
         self._server = server
+        self._deadlines = Deadlines()  # of our own, to end our calls and nobody else's
         self._committed = threading.Event()
         self._stopping = threading.Event()
         self._threads: list[threading.Thread] = []
@@ -36,8 +41,10 @@ class Hints:
     def start(self, hint: Callable[[], None]) -> None:
         """Begin to tell and to hear. hint: called from a thread of ours."""
         self._threads = [
-            threading.Thread(target=self._keep_up, args=("telling", self._tell), name="flowspan-tell"),
-            threading.Thread(target=self._keep_up, args=("listening", lambda driver: self._listen(driver, hint)), name="flowspan-listen"),
+            threading.Thread(target=self._keep_up, args=("telling", self._tell), name="flowspan-tell", daemon=True),
+            threading.Thread(
+                target=self._keep_up, args=("listening", lambda driver: self._listen(driver, hint)), name="flowspan-listen", daemon=True
+            ),
         ]
         for thread in self._threads:
             thread.start()
@@ -47,11 +54,13 @@ class Hints:
         self._committed.set()
 
     def stop(self) -> None:
-        """End both threads."""
+        """End both threads, within END_WITHIN_S whatever the server does. No hint is given afterwards."""
         self._stopping.set()
         self._committed.set()
+        self._deadlines.close()
+        until_s = time.monotonic() + END_WITHIN_S
         for thread in self._threads:
-            thread.join()
+            thread.join(max(0.0, until_s - time.monotonic()))
 
     def _keep_up(self, what: str, work: Callable[[Driver], None]) -> None:
         """Do work on a connection, and on a new one when it is lost."""
@@ -60,6 +69,8 @@ class Hints:
                 with self._server.connect() as driver:
                     work(driver)
             except psycopg.Error as error:
+                if self._stopping.is_set():
+                    return
                 log.info("%s is interrupted, other replicas are looked at every second: %s", what, str(error).strip())
                 self._stopping.wait(RECONNECT_S)
 
@@ -69,15 +80,16 @@ class Hints:
             self._committed.wait()
             self._committed.clear()
             if not self._stopping.is_set():
-                with self._server.deadlines.within(WRITE_WITHIN_S, driver):
+                with self._deadlines.within(WRITE_WITHIN_S, driver):
                     driver.execute("NOTIFY flowspan")
                 self._stopping.wait(TELL_EVERY_S)
 
     def _listen(self, driver: Driver, hint: Callable[[], None]) -> None:
-        driver.execute("LISTEN flowspan")
+        with self._deadlines.within(WRITE_WITHIN_S, driver):
+            driver.execute("LISTEN flowspan")
         hint()  # something may have happened while nobody listened
         while not self._stopping.is_set():
-            with self._server.deadlines.within(WRITE_WITHIN_S, driver):
+            with self._deadlines.within(WRITE_WITHIN_S, driver):
                 heard = [notice.pid for notice in driver.notifies(timeout=PATIENCE_S, stop_after=1)]
             if any(pid != self._own_pid for pid in heard):
                 hint()

@@ -10,10 +10,10 @@ import psycopg
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
+from collector.answers import Expired
 from collector.errors import Unavailable
 from collector.rows import DAY_NS
-from collector.storage import Expired
-from storage_plugins.postgres.connections import Driver, Server
+from storage_plugins.postgres.connections import Driver, Server, reason_of
 from storage_plugins.postgres.days import Days
 from storage_plugins.postgres.dropping import Part, detach, drop, finish, old_parts
 from storage_plugins.postgres.ground import IN_THE_WAY, PostgresGround, patiently
@@ -50,8 +50,7 @@ class PostgresRetention:
             return self._sweeps.step(now_ns - GRACE_NS)
         except (DBAPIError, psycopg.Error) as error:
             self._catalogue.forget()
-            reason = str(error.orig if isinstance(error, DBAPIError) else error).partition("\n")[0]
-            raise Unavailable(f"old facts cannot be deleted just now: {reason}") from error
+            raise Unavailable("old facts cannot be deleted just now", reason_of(error)) from error
 
     def close(self) -> None:
         """Let go of the connections. Not while a step is done."""

@@ -11,7 +11,7 @@ from sqlalchemy.exc import DBAPIError
 
 from collector.errors import Unavailable
 from storage_plugins.migrations import make_or_check, migrate
-from storage_plugins.postgres.connections import READ_WITHIN_S, Server
+from storage_plugins.postgres.connections import READ_WITHIN_S, Server, reason_of
 from storage_plugins.postgres.hints import Hints
 from storage_plugins.postgres.retention import PostgresRetention
 from storage_plugins.postgres.writer import PostgresWriter
@@ -86,4 +86,4 @@ def _reachable() -> Iterator[None]:
     try:
         yield
     except (DBAPIError, psycopg.Error) as error:
-        raise Unavailable(f"cannot open the database: {error}") from error
+        raise Unavailable(f"cannot open the database: {reason_of(error)}") from error

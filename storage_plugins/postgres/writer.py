@@ -14,12 +14,13 @@ from psycopg import errors
 from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError
 
+from collector.answers import Expired
+from collector.batch import Batch
 from collector.errors import Rejected, Unavailable
-from collector.model import Batch, ProcessRow, ResourceRow, ScopeRow
+from collector.model import ProcessRow, ResourceRow, ScopeRow
 from collector.rows import DAY_NS
-from collector.storage import Expired
 from storage_plugins.postgres import statements
-from storage_plugins.postgres.connections import FOLD_WITHIN_S, WRITE_WITHIN_S, Driver, Server
+from storage_plugins.postgres.connections import FOLD_WITHIN_S, WRITE_WITHIN_S, Driver, Server, reason_of
 from storage_plugins.postgres.copying import copy_rows, copy_spans
 from storage_plugins.postgres.days import HOLD_OLD_DAYS, Days
 from storage_plugins.postgres.retention import PostgresRetention
@@ -143,10 +144,10 @@ class PostgresWriter:
                 lane.driver = self._server.connect()
             yield lane.driver
         except REFUSED as error:
-            raise Rejected(f"the store refuses this content: {_first_line(error)}") from error
+            raise Rejected(f"the store refuses this content: {reason_of(error)}") from error
         except psycopg.Error as error:
             self._lose(lane)
-            raise Unavailable(f"the store cannot be written just now: {_first_line(error)}") from error
+            raise Unavailable("the store cannot be written just now: send it again later", reason_of(error)) from error
 
     def _lose(self, lane: Lane) -> None:
         if lane.driver is not None:
@@ -168,7 +169,7 @@ class PostgresWriter:
                 return self._rounds.finish(plan)
         except (DBAPIError, psycopg.Error) as error:
             self._catalogue.forget()
-            raise Unavailable(f"runs cannot be folded just now: {_first_line(error)}") from error
+            raise Unavailable("runs cannot be folded just now", reason_of(error)) from error
 
     def expire(self, now_ns: int) -> Expired | None:
         """See collector.storage.Writer."""
@@ -200,7 +201,3 @@ def _hear(cursor: psycopg.Cursor[Any], processes: Sequence[ProcessRow]) -> None:
         heard[row[:2]] = ProcessRow(*row[:2], *times)
     if heard:
         cursor.execute(statements.HEAR, [list(column) for column in zip(*(heard[key] for key in sorted(heard)), strict=True)])
-
-
-def _first_line(error: Exception) -> str:
-    return str(error.orig if isinstance(error, DBAPIError) else error).partition("\n")[0]

@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, NamedTuple
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
+from functools import cache
+from typing import Any, NamedTuple, TypeVar
 
-from sqlalchemy import ColumnElement, Connection, Select, case, func, select
+from sqlalchemy import ColumnElement, Connection, Select, bindparam, case, func, select
+from sqlalchemy.orm import aliased
 
+from collector.answers import Heard, TraceFacts
 from collector.fold import Facts
 from collector.lineage import Claim
 from collector.model import FoldMoment, FoldSpan, LogRow, MomentRow, ResourceRow, ScopeRow, SpanRow
-from collector.storage import Heard, TraceFacts
 from otel_bridge.conventions import ROLE_PART
+from storage_plugins.sql.news import Horizon, news_after
 from storage_plugins.sql.tables import Log, Moment, Process, ResourceEntry, RunChange, RunEntry, RunTrace, ScopeEntry, Span
+
+FoldRow = TypeVar("FoldRow", FoldSpan, FoldMoment)
 
 # A process is taken for gone when it has missed two beats and is late with the third.
 BEATS_MISSED = 3
 # Of `IN (...)` in one statement: each engine takes more (SQLite 32,766 parameters), but a statement is not read faster for being longer.
 MOST_PARAMETERS = 1_000
+# What any engine takes as a LIMIT, and nobody reaches.
+LARGEST_LIMIT = 2**62
 
 
 def _fold_columns(table: type[Span] | type[Moment], row: type[Any]) -> list[ColumnElement[Any]]:
@@ -43,6 +52,28 @@ class Place(NamedTuple):
         columns = table.__table__.c
         return (columns.project == self.project) & columns.trace_id.in_(traces_of(self.project, self.run_key)) & columns.day.in_(self.days)
 
+    def parameters(self) -> dict[str, Any]:
+        """Return what at_place() asks for."""
+        return {"project_": self.project, "run_key_": self.run_key, "days_": self.days}
+
+
+@cache
+def _traces() -> Select[Any]:
+    """Select a run's traces. Asked inside the others: a run may have more traces than a statement takes parameters."""
+    own = aliased(RunTrace)
+    return select(own.trace_id).where(own.project == bindparam("project_"), own.run_key == bindparam("run_key_"))
+
+
+def at_place(table: type[Span] | type[Moment] | type[Log], *, by_key: bool = True) -> ColumnElement[bool]:
+    """Return the condition of Place.holds for statements that are made once, for a place that is given when they are executed.
+
+    by_key: False keeps the engine from reading by the primary key, where another index is the better one and it does not see that.
+    """
+    columns = table.__table__.c
+    project = columns.project if by_key else columns.project + 0
+    days = columns.day.in_(bindparam("days_", expanding=True))
+    return (project == bindparam("project_")) & columns.trace_id.in_(_traces()) & days
+
 
 def load_facts(connection: Connection, project: int, run_key: bytes) -> Facts | None:
     """Return all facts in the traces of a run; None if nothing names it."""
@@ -52,11 +83,21 @@ def load_facts(connection: Connection, project: int, run_key: bytes) -> Facts | 
 
 def load_facts_at(connection: Connection, place: Place, claims: Sequence[Claim]) -> Facts:
     """Return all facts at a place that find_place() found, with the claims it found there."""
-    spans = connection.execute(select(*FOLD_SPAN).where(place.holds(Span)))
-    moments = connection.execute(select(*FOLD_MOMENT).where(place.holds(Moment)))
+    facts = load_few_facts(connection, place, claims, sys.maxsize)
+    assert facts is not None
+    return facts
+
+
+def load_few_facts(connection: Connection, place: Place, claims: Sequence[Claim], at_most: int) -> Facts | None:
+    """Return what load_facts_at() does, None if there are more ends and moments than at_most."""
+    limit = min(at_most, LARGEST_LIMIT) + 1
+    spans = connection.execute(_at_most(Span), place.parameters() | {"limit_": limit}).all()
+    moments = connection.execute(_at_most(Moment), place.parameters() | {"limit_": limit - len(spans)}).all()
+    if len(spans) + len(moments) > at_most:
+        return None
     facts = Facts(
-        spans=[FoldSpan._make(row) for row in spans.all()],
-        moments=[FoldMoment._make(row) for row in moments.all()],
+        spans=[FoldSpan._make(row) for row in spans],
+        moments=[FoldMoment._make(row) for row in moments],
         claims=claims,
     )
     facts.beating_until_ns = beating_until(connection, place.project, {moment.process for moment in facts.moments} - {""})
@@ -65,25 +106,78 @@ def load_facts_at(connection: Connection, place: Place, claims: Sequence[Claim])
     return facts
 
 
+def load_facts_since(connection: Connection, place: Place, known: Facts, since: Horizon) -> Facts:
+    """Return all facts at a place: those known at a moment, and what came since; the very same, spans and moments too, if none did."""
+    spans = _merged(known.spans, _came(connection, Span, FoldSpan, place, since), _key_of_span)
+    moments = _merged(known.moments, _came(connection, Moment, FoldMoment, place, since), _key_of_moment)
+    beats = beating_until(connection, place.project, {moment.process for moment in moments} - {""})
+    same = spans is known.spans and moments is known.moments and beats == known.beating_until_ns
+    return known if same else replace(known, spans=spans, moments=moments, beating_until_ns=beats)
+
+
+def _came(connection: Connection, model: type[Span] | type[Moment], row: type[FoldRow], place: Place, since: Horizon) -> list[FoldRow]:
+    came = connection.execute(_that_came(model, has_open=bool(since.still_open)), place.parameters() | since.parameters("since"))
+    return [row._make(one) for one in came]
+
+
+@cache
+def _at_most(model: type[Span] | type[Moment]) -> Select[Any]:
+    return _folded(model).limit(bindparam("limit_"))
+
+
+@cache
+def _that_came(model: type[Span] | type[Moment], *, has_open: bool) -> Select[Any]:
+    return _folded(model).where(news_after(model.__table__.c.seq, "since", has_open=has_open))
+
+
+def _folded(model: type[Span] | type[Moment]) -> Select[Any]:
+    return select(*(FOLD_SPAN if model is Span else FOLD_MOMENT)).where(at_place(model))
+
+
+def _merged(known: Sequence[FoldRow], came: Sequence[FoldRow], key_of: Callable[[FoldRow], Any]) -> Sequence[FoldRow]:
+    """Return the rows that are known with those that came: a greater fact takes the place of another of its key."""
+    if not came:
+        return known
+    fresh = {key_of(row) for row in came}
+    return list(came) + [row for row in known if key_of(row) not in fresh]
+
+
+def _key_of_span(span: FoldSpan) -> tuple[Any, ...]:
+    return (span.trace_id, span.span_id, span.day)
+
+
+def _key_of_moment(moment: FoldMoment) -> tuple[Any, ...]:
+    return (moment.trace_id, moment.span_id, moment.day, moment.kind, moment.at)
+
+
 def find_place(connection: Connection, project: int, run_key: bytes) -> tuple[list[Claim], Place]:
     """Return the runs that have facts in a run's traces, and where those facts are."""
-    rows = connection.execute(
-        select(RunTrace.trace_id, RunTrace.run_key, RunTrace.source, RunTrace.run_id, RunTrace.generation, RunTrace.day).where(
-            RunTrace.project == project, RunTrace.trace_id.in_(traces_of(project, run_key))
-        )
-    ).all()
+    rows = connection.execute(_claims(), {"project_": project, "run_key_": run_key}).all()
     claims = [Claim._make(claim) for claim in {tuple(row)[:-1] for row in rows}]
     return claims, Place(project, run_key, sorted({row.day for row in rows}))
 
 
+@cache
+def _claims() -> Select[Any]:
+    columns: tuple[Any, ...] = (RunTrace.trace_id, RunTrace.run_key, RunTrace.source, RunTrace.run_id, RunTrace.generation, RunTrace.day)
+    return select(*columns).where(RunTrace.project == bindparam("project_"), RunTrace.trace_id.in_(_traces()))
+
+
 def heard_of(connection: Connection, project: int, run_key: bytes) -> Heard:
     """Return when facts last came into the run's traces. Pruned news are remembered by the fold."""
-    traces = traces_of(project, run_key)
-    heard_ns = connection.execute(
-        select(func.max(RunChange.heard_ns)).where(RunChange.project == project, RunChange.trace_id.in_(traces))
-    ).scalar()
     folded_ns = connection.execute(select(RunEntry.heard_ns).where(RunEntry.project == project, RunEntry.run_key == run_key)).scalar()
-    return Heard(last_ns=max(heard_ns or 0, folded_ns or 0))
+    return heard_since(connection, project, run_key, folded_ns or 0)
+
+
+def heard_since(connection: Connection, project: int, run_key: bytes, folded_ns: int) -> Heard:
+    """Return the same. folded_ns: what the fold remembers."""
+    heard_ns = connection.execute(_heard(), {"project_": project, "run_key_": run_key}).scalar()
+    return Heard(last_ns=max(heard_ns or 0, folded_ns))
+
+
+@cache
+def _heard() -> Select[Any]:
+    return select(func.max(RunChange.heard_ns)).where(RunChange.project == bindparam("project_"), RunChange.trace_id.in_(_traces()))
 
 
 def beating_until(connection: Connection, project: int, processes: Iterable[str]) -> dict[str, int]:

@@ -7,30 +7,39 @@ in between, costs a second fold and never a forgotten one.
 from __future__ import annotations
 
 import logging
+import math
+import time
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
 
-from sqlalchemy import Connection, Delete, bindparam, delete, func, select
+from sqlalchemy import Connection, Delete, Row, Select, bindparam, delete, func, select
+from sqlalchemy.exc import DBAPIError
 
-from collector.attributes import to_json
 from collector.fold import fold
 from collector.picture import RunPicture
-from collector.storage import Heard
 from otel_bridge.conventions import TRACE_SOURCE
 from storage_plugins.sql.catalogue import Catalogue
-from storage_plugins.sql.facts import heard_of, load_facts, slices
-from storage_plugins.sql.news import horizon, take_number
-from storage_plugins.sql.small_runs import Gathered, load_small_runs
+from storage_plugins.sql.facts import find_place, heard_of, load_few_facts, slices
+from storage_plugins.sql.large_folds import fold_large_run
+from storage_plugins.sql.large_runs import LARGE_FACTS
+from storage_plugins.sql.news import Horizon, horizon, take_number
+from storage_plugins.sql.plain_runs import fold_plain_runs
+from storage_plugins.sql.run_entries import Folded, RunOf, write_entries
+from storage_plugins.sql.small_runs import Gathered, heard_of_runs, load_small_runs
 from storage_plugins.sql.tables import RunDirty, RunEntry, RunTrace, table_of
-from storage_plugins.sql.upsert import Insert, insert_of
+from storage_plugins.sql.upsert import is_among, rows_given, write_rows
 
 log = logging.getLogger(__name__)
 
 # Runs folded in one round: the marks of a burst of new runs are worked off in bites that do not hold the writer's lock for long.
 MOST_RUNS = 200
+
+# What the cache may know of a run that the fold must know before it reads its facts.
+IS_FROZEN, IS_LARGE = "frozen", "large"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,21 +54,12 @@ class Mark:
 
 
 @dataclass(slots=True)
-class Folded:
-    """A run's new cache row, ready to write."""
-
-    project: int
-    picture: RunPicture
-    version: int
-    heard: Heard
-
-
-@dataclass(slots=True)
 class Round:
-    """What one round folds: made from a snapshot, written by write_round."""
+    """What one round folds: made from a snapshot, written by write_round. left: whether a large run has to wait for another round."""
 
     folded: list[Folded] = field(default_factory=list)
     marks: list[Mark] = field(default_factory=list)
+    left: bool = False
 
 
 def pending_marks(connection: Connection, now_ns: int) -> list[Mark]:
@@ -97,53 +97,127 @@ def _runs_of_traces(connection: Connection, traces: set[tuple[int, bytes]]) -> d
     In any other trace a fact is news to the run it names alone.
     """
     claims: dict[tuple[int, bytes], dict[bytes, str]] = defaultdict(dict)
-    for some in slices(sorted({trace_id for _, trace_id in traces})):
-        rows = select(RunTrace.project, RunTrace.trace_id, RunTrace.run_key, RunTrace.source).where(RunTrace.trace_id.in_(some))
-        for project, trace_id, run_key, source in connection.execute(rows.where(RunTrace.project.in_({project for project, _ in traces}))):
-            claims[project, trace_id][run_key] = source
+    for project, trace_ids in _by_project(traces).items():
+        for some in slices(trace_ids):
+            rows = connection.execute(_claims(connection.dialect.name), {"project_": project, "traces_": some})
+            for trace_id, run_key, source in rows.all():
+                claims[project, trace_id][run_key] = source
     return {trace: frozenset(found) for trace, found in claims.items() if TRACE_SOURCE in found.values()}
 
 
-def fold_marks(connection: Connection, marks: Iterable[Mark], now_ns: int) -> Round:
-    """Fold the runs these marks are about from one snapshot. A run that cannot be folded keeps its marks, and costs the others nothing."""
+@cache
+def _claims(dialect: str) -> Select[bytes, bytes, str]:
+    columns = table_of(RunTrace).c
+    mine = (columns.project == bindparam("project_"), is_among(dialect, columns.trace_id, "traces_"))
+    return select(columns.trace_id, columns.run_key, columns.source).where(*mine)
+
+
+def _by_project(keys: Iterable[tuple[int, bytes]]) -> dict[int, list[bytes]]:
+    """Return these keys, of runs or traces, by project: each project is asked for by itself."""
+    found: dict[int, list[bytes]] = defaultdict(list)
+    for project, key in keys:
+        found[project].append(key)
+    return found
+
+
+def fold_marks(
+    connection: Connection, marks: Iterable[Mark], now_ns: int, large_facts: int = LARGE_FACTS, large_for_s: float = math.inf
+) -> Round:
+    """Fold the runs these marks are about from one snapshot. A run that cannot be folded keeps its marks, and costs the others nothing.
+
+    large_facts: a run of more ends and moments is large. large_for_s: after so long no other of these is folded; they keep their marks too.
+    """
     done = Round(marks=list(marks))
-    failed: set[bytes] = set()
-    version = horizon(connection).version  # before the facts: what is committed from now on brings a mark of its own
+    seen = horizon(connection)  # before the facts: what is committed from now on brings a mark of its own
     runs = {(mark.project, run_key) for mark in done.marks for run_key in mark.runs}
-    for project, run_key, gathered in _gather(connection, runs - _frozen(connection, runs)):
-        try:
-            done.folded.append(Folded(project, fold(run_key, gathered.facts, now_ns), version, gathered.heard))
-        except Exception:
-            log.exception("run %s cannot be folded, by a fault of ours; its marks stay", run_key.hex())
-            failed.add(run_key)
-    done.marks = [mark for mark in done.marks if failed.isdisjoint(mark.runs)]
+    cached = _cached(connection, runs)
+    large = [run for run in runs if cached.get(run) == IS_LARGE]
+    failed: set[bytes] = set()
+    others = {run for run in runs if run not in cached}
+    done.folded += _fold_plain(connection, others, seen, large_facts)
+    for run, gathered in _gather(connection, others.difference(one.key for one in done.folded), large_facts):
+        if gathered is None:
+            large.append(run)
+        else:
+            with _unless_it_fails(run, failed):
+                done.folded.append(Folded(run[0], fold(run[1], gathered.facts, now_ns), seen, gathered.heard))
+    began = time.monotonic()
+    while large and time.monotonic() - began < large_for_s:
+        run = large.pop()
+        with _unless_it_fails(run, failed):
+            done.folded += _fold_large(connection, run, seen, now_ns)
+    done.left = bool(large)
+    done.folded.sort(key=lambda one: one.key)
+    unfolded = failed.union(run_key for _, run_key in large)
+    done.marks = [mark for mark in done.marks if unfolded.isdisjoint(mark.runs)]
     return done
 
 
-def _gather(connection: Connection, runs: set[tuple[int, bytes]]) -> Iterator[tuple[int, bytes, Gathered]]:
-    """Yield the facts of these runs in the order of their keys: the small ones are read together, each of the others when its turn comes."""
-    small = {
-        project: load_small_runs(connection, project, [run_key for other, run_key in runs if other == project])
-        for project in {project for project, _ in runs}
-    }
+@contextmanager
+def _unless_it_fails(run: RunOf, failed: set[bytes]) -> Iterator[None]:
+    try:
+        yield
+    except DBAPIError:
+        raise
+    except Exception:
+        log.exception("run %s cannot be folded, by a fault of ours; its marks stay", run[1].hex())
+        failed.add(run[1])
+
+
+def _fold_large(connection: Connection, run: RunOf, seen: Horizon, now_ns: int) -> Iterator[Folded]:
+    began = time.monotonic()
+    found = fold_large_run(connection, *run, seen.version, now_ns)
+    if found is not None:
+        picture, outline = found
+        yield Folded(run[0], picture, seen, heard_of(connection, *run), outline, time.monotonic() - began)
+
+
+def _fold_plain(connection: Connection, runs: Iterable[RunOf], seen: Horizon, most_facts: int) -> Iterator[Folded]:
+    for project, run_keys in _by_project(runs).items():
+        plain = fold_plain_runs(connection, project, run_keys, most_facts)
+        heard = heard_of_runs(connection, project, {run_key: [run_key] for run_key in plain})
+        yield from (Folded(project, RunPicture(run, [], {}), seen, heard[run_key]) for run_key, run in plain.items())
+
+
+def _gather(connection: Connection, runs: set[RunOf], large_facts: int) -> Iterator[tuple[RunOf, Gathered | None]]:
+    """Yield the facts of these runs, None for one that is large: the small ones are read together, each of the others when its turn comes."""
+    small = {project: load_small_runs(connection, project, run_keys, large_facts) for project, run_keys in _by_project(runs).items()}
     for project, run_key in sorted(runs):
         gathered = small[project].pop(run_key, None)
-        if gathered is None:
-            facts = load_facts(connection, project, run_key)
-            gathered = None if facts is None else Gathered(facts, heard_of(connection, project, run_key))
         if gathered is not None:
-            yield project, run_key, gathered
+            yield (project, run_key), gathered
+            continue
+        claims, place = find_place(connection, project, run_key)
+        if claims:
+            facts = load_few_facts(connection, place, claims, large_facts)
+            yield (project, run_key), None if facts is None else Gathered(facts, heard_of(connection, project, run_key))
 
 
-def _frozen(connection: Connection, runs: set[tuple[int, bytes]]) -> set[tuple[int, bytes]]:
-    """Return those of these runs that lost earlier days: they are folded no more, what is left of them would look like something else."""
-    projects = {project for project, _ in runs}
-    query = select(RunEntry.project, RunEntry.run_key).where(RunEntry.project.in_(projects), RunEntry.frozen == 1)
+def _cached(connection: Connection, runs: set[RunOf]) -> dict[RunOf, str]:
+    """Return which of these runs need another fold than a small one.
+
+    Those that lost earlier days are folded no more: what is left of them would look like something else.
+    """
     return {
-        (row.project, row.run_key)
-        for some in slices(sorted({run_key for _, run_key in runs}))
-        for row in connection.execute(query.where(RunEntry.run_key.in_(some)))
+        (project, row.run_key): IS_FROZEN if row.frozen else IS_LARGE
+        for project, row in _entries(connection, runs)
+        if row.frozen or row.is_outlined
     }
+
+
+def _entries(connection: Connection, runs: Iterable[RunOf]) -> Iterator[tuple[int, Row[Any]]]:
+    """Yield what the cache says of those of these runs that it knows, each with its project."""
+    for project, run_keys in _by_project(runs).items():
+        for some in slices(run_keys):
+            rows = connection.execute(_select_entries(connection.dialect.name), {"project_": project, "run_keys_": some})
+            yield from ((project, row) for row in rows.all())
+
+
+@cache
+def _select_entries(dialect: str) -> Select[Any]:
+    columns = table_of(RunEntry).c
+    mine = (columns.project == bindparam("project_"), is_among(dialect, columns.run_key, "run_keys_"))
+    return select(columns.run_key, columns.frozen, columns.flow_key, (columns.outline != "").label("is_outlined")).where(*mine)
 
 
 def write_round(connection: Connection, done: Round, catalogue: Catalogue, now_ns: int) -> None:
@@ -153,79 +227,22 @@ def write_round(connection: Connection, done: Round, catalogue: Catalogue, now_n
     """
     renamed = _flows_left(connection, done.folded)
     if done.folded:
-        seq = take_number(connection)
-        connection.execute(_upsert_runs(connection.dialect.name), [_run_values(one, seq) for one in done.folded])
+        write_entries(connection, done.folded, take_number(connection))
     catalogue.write(connection, [(one.project, one.picture) for one in done.folded], renamed, now_ns)
-    keys = [
-        {"project_": mark.project, "run_key_": mark.run_key, "trace_id_": mark.trace_id, "seq_": mark.seq} for mark in done.marks if mark.seq
-    ]
-    if keys:
-        connection.execute(_delete_marks(), keys)
+    marks = [{"project": mark.project, "run_key": mark.run_key, "trace_id": mark.trace_id, "seq": mark.seq} for mark in done.marks if mark.seq]
+    if marks:
+        write_rows(connection, _delete_marks, marks)
 
 
 def _flows_left(connection: Connection, folded: Iterable[Folded]) -> list[tuple[int, str]]:
     """List the flows that runs were cached under, and are no more: a task's event may name the flow before the run's own gives its key."""
-    now = {(one.project, one.picture.run.run_key): one.picture.run.flow_key for one in folded}
-    left = set()
-    for some in slices(sorted({run_key for _, run_key in now})):
-        cached = select(RunEntry.project, RunEntry.run_key, RunEntry.flow_key).where(RunEntry.run_key.in_(some), RunEntry.flow_key != "")
-        for project, run_key, was in connection.execute(cached.where(RunEntry.project.in_({project for project, _ in now}))):
-            if now.get((project, run_key), was) != was:
-                left.add((project, was))
-    return sorted(left)
+    now = {one.key: one.picture.run.flow_key for one in folded}
+    was = {(project, row.run_key): row.flow_key for project, row in _entries(connection, now)}
+    return sorted({(run[0], flow_key) for run, flow_key in was.items() if flow_key not in ("", now[run])})
 
 
 @cache
-def _delete_marks() -> Delete:
-    return delete(RunDirty).where(
-        RunDirty.project == bindparam("project_"),
-        RunDirty.run_key == bindparam("run_key_"),
-        RunDirty.trace_id == bindparam("trace_id_"),
-        RunDirty.seq == bindparam("seq_"),
-    )
-
-
-@cache
-def _upsert_runs(dialect: str) -> Insert:
-    """Made once: to put it together for each run costs more than to run it."""
-    table = table_of(RunEntry)
-    statement = insert_of(dialect)(table)
-    changed = {column.name: statement.excluded[column.name] for column in table.columns if column.name not in ("project", "run_key")}
-    return statement.on_conflict_do_update(
-        index_elements=["project", "run_key"],
-        set_=changed,
-        where=(RunEntry.version <= statement.excluded.version) & (RunEntry.frozen == 0),
-    )
-
-
-def _run_values(one: Folded, seq: int) -> dict[str, Any]:
-    run = one.picture.run
-    return {
-        "project": one.project,
-        "run_key": run.run_key,
-        "source": run.source,
-        "run_id": run.run_id,
-        "generation": run.generation,
-        "kind": run.kind,
-        "status": run.status,
-        "flow_key": run.flow_key,
-        "flow_name": run.flow_name,
-        "started_ns": run.started_ns,
-        "finished_ns": run.finished_ns,
-        "sort_ns": run.started_ns or run.first_ns,
-        "error": run.error,
-        "tasks_declared": run.tasks_declared,
-        "counts": to_json(run.counts),
-        "params": to_json(run.params),
-        "metadata": to_json(run.metadata),
-        "tags": to_json(run.tags),
-        "processes": to_json(run.processes),
-        "hidden": int(run.hidden),
-        "first_day": run.first_day,
-        "last_day": run.last_day,
-        "recheck_ns": run.recheck_ns,
-        "heard_ns": one.heard.last_ns,
-        "version": one.version,
-        "frozen": 0,
-        "seq": seq,
-    }
+def _delete_marks(dialect: str) -> Delete:
+    table = table_of(RunDirty)
+    given = rows_given(dialect, table)
+    return delete(table).where(*(column == given[column.name] for column in table.columns))

@@ -29,7 +29,7 @@ from sqlalchemy import (
     union_all,
 )
 
-from collector.picture import FAILED, PENDING, QUEUED, RUNNING, SUCCEEDED
+from collector.picture import FAILED, LAST_NS, PENDING, QUEUED, RUNNING, SUCCEEDED
 from collector.words import STATE_OF_RESULT
 from otel_bridge import conventions as c
 from otel_bridge.facts import RANK_OTLP
@@ -38,8 +38,6 @@ from storage_plugins.sql.tables import Moment, Span, table_of
 
 SPANS, MOMENTS = table_of(Span), table_of(Moment)
 TASK_ROLES = (c.ROLE_TASK, c.ROLE_ATTEMPT)
-# Where task runs without a start stand: behind all others.
-LAST_NS = 2**63 - 1
 # SQLite reads the rows of a trace six times as fast in the order they lie in as by its index (60 against 350 ms for 100,000), unless
 # as many others lie between them.
 SPARSE = 4
@@ -194,7 +192,10 @@ class TaskRows:
         return node if self.by_node else bytes.fromhex(node)
 
     def rows(self, fits: Fits | None = None) -> Subquery:
-        """Return (trace_id, span_id, node, state, started_ns, odd), a row a span; odd: 1 if the span alone is not its task run."""
+        """Return a row a span: its key, node, state, times (0 = none), the words its task is called by, odd.
+
+        odd: 1 if the span alone is not its task run.
+        """
         chosen: Fits = self.fits if fits is None else lambda row: and_(self.fits(row), fits(row))
         ended, waits = SPANS.c, MOMENTS.c
         odd = case((or_(ended.attempt > 0, ended.role == c.ROLE_ATTEMPT, ended.result == c.RESULT_RETRY), 1), else_=0)
@@ -202,13 +203,22 @@ class TaskRows:
             ended[self.node].label("node"),
             ENDED_STATE.label("state"),
             ended_started(self.ground).label("started_ns"),
+            ended.end_ns.label("finished_ns"),
+            *_words(ended),
             odd.label("odd"),
         )
         rows = ended_spans(self.ground, ended.trace_id, ended.span_id, *ended_columns, fits=chosen)
         if not self.ground.has_open:
             return rows.subquery()
         odd = case((or_(waits.attempt > 0, waits.role == c.ROLE_ATTEMPT), 1), else_=0)
-        open_columns = (waits[self.node].label("node"), OPEN_STATE.label("state"), OPEN_STARTED.label("started_ns"), odd.label("odd"))
+        open_columns = (
+            waits[self.node].label("node"),
+            OPEN_STATE.label("state"),
+            OPEN_STARTED.label("started_ns"),
+            literal(0, BigInteger).label("finished_ns"),
+            *_words(waits),
+            odd.label("odd"),
+        )
         return union_all(rows, open_spans(self.ground, waits.trace_id, waits.span_id, *open_columns, fits=chosen)).subquery()
 
     def tally(self) -> Select[Any]:
@@ -225,11 +235,50 @@ class TaskRows:
         return select(row.state, func.count().label("tasks")).group_by(row.state)
 
     def in_order(self, after: tuple[int, Any] | None, limit: int) -> Select[Any]:
-        """Select (sort_ns, node, trace_id, span_id) of the next task runs in the order of a picture (collector.task_runs.place_of)."""
-        row = self.rows().c
-        sort_ns = func.coalesce(func.nullif(row.started_ns, 0), LAST_NS)
-        rows = select(sort_ns.label("sort_ns"), row.node, row.trace_id, row.span_id).subquery().c
+        """Select (sort_ns, node, trace_id, span_id) of the next task runs in the order of a picture (collector.picture.place_of)."""
+        rows = self._placed()
         page = select(rows.sort_ns, rows.node, rows.trace_id, rows.span_id).order_by(rows.sort_ns, rows.node).limit(limit)
         if after is None:
             return page
         return page.where(or_(rows.sort_ns > after[0], and_(rows.sort_ns == after[0], rows.node > after[1])))
+
+    def chosen(self, limit: int, *, is_over: bool) -> Select[Any]:
+        """Select (trace_id, span_id) of those a page shows first (collector.picture.choose_tasks). is_over: then none is at work any more."""
+        rows = self._placed()
+        weight = case({FAILED: 0} if is_over else {FAILED: 0, RUNNING: 1}, value=rows.state, else_=2)
+        return select(rows.trace_id, rows.span_id).order_by(weight, rows.sort_ns, rows.node).limit(limit)
+
+    def newest_of_each_task(self, limit: int) -> Select[Any]:
+        """Select (trace_id, span_id) of the last task run, in the order of a picture, of each task, as far as its words tell."""
+        rows = self._placed()
+        last = func.row_number().over(partition_by=(rows.task_key, rows.task_name, rows.name), order_by=(rows.sort_ns.desc(), rows.node.desc()))
+        numbered = select(rows.trace_id, rows.span_id, rows.sort_ns, last.label("number")).subquery().c
+        return select(numbered.trace_id, numbered.span_id).where(numbered.number == 1).order_by(numbered.sort_ns.desc()).limit(limit)
+
+    def covers(self) -> Select[Any]:
+        """Select (start_ns, end_ns, begun, last_begun_ns): what they cover, how many have only begun, and when the last of these did."""
+        row = self.rows().c
+        return select(
+            func.min(func.nullif(row.started_ns, 0)).label("start_ns"),
+            func.max(row.finished_ns).label("end_ns"),
+            func.sum(case((row.state == RUNNING, 1), else_=0)).label("begun"),
+            func.max(case((row.state == RUNNING, row.started_ns))).label("last_begun_ns"),
+        )
+
+    def first_failed(self) -> Select[Any]:
+        """Select (end_ns, node, error) of the one that failed first, one with an error rather than one without."""
+        span = SPANS.c
+        failed = ended_spans(
+            self.ground, span.end_ns, span[self.node].label("node"), span.error, fits=lambda row: and_(self.fits(row), ENDED_STATE == FAILED)
+        )
+        return failed.order_by(span.error == "", span.end_ns, span[self.node]).limit(1)
+
+    def _placed(self) -> Any:
+        row = self.rows().c
+        sort_ns = func.coalesce(func.nullif(row.started_ns, 0), LAST_NS)
+        words = (row.task_key, row.task_name, row.name)
+        return select(sort_ns.label("sort_ns"), row.node, row.state, row.trace_id, row.span_id, *words).subquery().c
+
+
+def _words(row: Any) -> tuple[Any, ...]:
+    return row.task_key, row.task_name, row.name

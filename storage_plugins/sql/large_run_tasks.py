@@ -4,27 +4,57 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, and_, or_, select
 
 from collector.lineage import Claim, as_task
-from collector.picture import STATES, TaskRun
-from collector.task_runs import fold_tasks, place_of
+from collector.picture import STATES, TaskRun, place_of
+from collector.task_runs import fold_tasks
 from collector.tries import Retry, retries_of
 from collector.winners import Seen
 from otel_bridge import conventions as c
-from storage_plugins.sql.large_run_rows import MOMENTS, SPANS, TASK_ROLES, Fits, Ground, TaskRows
+from storage_plugins.sql.large_run_rows import MOMENTS, SPANS, TASK_ROLES, Ground, TaskRows
 from storage_plugins.sql.large_run_spans import Read, TooOdd, find_rows, read_fitting, read_spans
+
+
+@dataclass(frozen=True, slots=True)
+class TaskRule:
+    """Which of a run's spans are simple task runs, in words that can be kept.
+
+    by_node: spans name their nodes, and `odd` has the nodes that are not simple. Else `odd` has ids of spans, and simple are the other
+    children of the roots, and with_orphans the spans whose parent nobody has seen.
+    """
+
+    by_node: bool
+    odd: Sequence[Any]
+    roots: Sequence[bytes] = ()
+    with_orphans: bool = False
+
+    def rows(self, ground: Ground) -> TaskRows:
+        """Return their rows."""
+        if self.by_node:
+            return TaskRows(ground, "node", lambda row: and_(_is_task(row), row.node.not_in(self.odd)))
+        if not self.with_orphans:
+            return TaskRows(ground, "span_id", self._is_child)
+        return TaskRows(ground, "span_id", lambda row: or_(self._is_child(row), self.is_orphan(ground, row)))
+
+    def is_orphan(self, ground: Ground, row: Any) -> ColumnElement[bool]:
+        """Return the condition that a row is of a span whose parent nobody has seen, and not odd."""
+        parent = row.parent_span_id
+        return and_(row.role != c.ROLE_RUN, row.span_id.not_in(self.odd), parent != b"", parent.not_in(self.roots), ground.is_orphan(row))
+
+    def _is_child(self, row: Any) -> ColumnElement[bool]:
+        return and_(row.role != c.ROLE_RUN, row.span_id.not_in(self.odd), row.parent_span_id.in_(self.roots))
 
 
 @dataclass(slots=True)
 class Tasks:
-    """The task runs of a run: those that were folded, by place, and the rows of all others, with how many are in which state."""
+    """The task runs of a run: those that were folded, by place, and the rule for all others, with how many are in which state."""
 
     folded: list[TaskRun]
-    simple: TaskRows
+    rule: TaskRule
     states: Counter[str]
 
 
@@ -45,8 +75,7 @@ def named_tasks(connection: Connection, ground: Ground, odd: Read, seen: Sequenc
     nodes = _read_nodes(connection, ground, odd, odd_nodes) if odd_nodes else {}
     if not nodes and not sum(states.values()):
         raise TooOdd  # nobody names a node after all
-    simple = TaskRows(ground, "node", lambda row: and_(_is_task(row), row.node.not_in(odd_nodes)))
-    return Tasks(sorted(fold_tasks(nodes, retries), key=place_of), simple, states)
+    return Tasks(sorted(fold_tasks(nodes, retries), key=place_of), TaskRule(True, sorted(odd_nodes)), states)
 
 
 def _is_task(row: Any) -> ColumnElement[bool]:
@@ -109,27 +138,19 @@ def plain_tasks(
     if is_worked or len({claim.trace_id for claim in claims}) > 1 or retries_of(seen):
         raise TooOdd
     roots = [span.key[1] for span in run_spans]
-    skipped = [span.key[1] for span in seen]
     with_orphans = not (is_named and roots)
-
-    def is_child(row: Any) -> ColumnElement[bool]:
-        return and_(row.role != c.ROLE_RUN, row.span_id.not_in(skipped), row.parent_span_id.in_(roots))
-
-    def is_orphan(row: Any) -> ColumnElement[bool]:
-        parent = row.parent_span_id
-        return and_(row.role != c.ROLE_RUN, row.span_id.not_in(skipped), parent != b"", parent.not_in(roots), ground.is_orphan(row))
-
+    rule = TaskRule(False, [span.key[1] for span in seen], roots)
     read = _odd_tasks(connection, ground, seen, roots, is_named=is_named, with_orphans=with_orphans)
-    fits: Fits = is_child
     if with_orphans:
         try:
-            read += read_spans(connection, ground, find_rows(connection, ground, is_orphan)).seen()
+            orphans = read_spans(connection, ground, find_rows(connection, ground, lambda row: rule.is_orphan(ground, row))).seen()
+            read += orphans
+            rule = replace(rule, odd=[*rule.odd, *(span.key[1] for span in orphans)])
         except TooOdd:
-            fits = lambda row: or_(is_child(row), is_orphan(row))  # noqa: E731  # until their parent comes, all are orphans
-    simple = TaskRows(ground, "span_id", fits)
-    states = Counter({row.state: row.tasks for row in connection.execute(simple.states())})
+            rule = replace(rule, with_orphans=True)  # until their parent comes, all are orphans
+    states = Counter({row.state: row.tasks for row in connection.execute(rule.rows(ground).states())})
     folded = fold_tasks({span.key[1].hex(): [as_task(span)] for span in read}, ())
-    return Tasks(sorted(folded, key=place_of), simple, states)
+    return Tasks(sorted(folded, key=place_of), rule, states)
 
 
 def _odd_tasks(

@@ -9,58 +9,49 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, false, func, literal, or_, select
+from sqlalchemy import ColumnElement, Connection, false, literal, or_, select
 
 from collector.fold import describe_run, settle_run
 from collector.lineage import Claim, as_task
-from collector.picture import FAILED, SUCCEEDED, TERMINAL, Run, TaskRun
-from collector.task_runs import fold_tasks, place_of, settle_tasks, state_when_over
+from collector.picture import (
+    FAILED,
+    KIND_RUN,
+    PAUSED,
+    RUNNING,
+    SUCCEEDED,
+    TERMINAL,
+    Extent,
+    Run,
+    TaskKey,
+    TaskRun,
+    choose_tasks,
+    culprit_of,
+    extent_of,
+    place_of,
+)
+from collector.questions import LARGEST_PAGE
+from collector.task_runs import fold_tasks, settle_tasks, state_when_over
 from collector.winners import Seen, SpanKey
 from otel_bridge import conventions as c
-from storage_plugins.sql.facts import beating_until, find_place
-from storage_plugins.sql.large_run_rows import (
-    ENDED_STATE,
-    LAST_NS,
-    MOMENTS,
-    SPANS,
-    TASK_ROLES,
-    Ground,
-    TaskRows,
-    ended_spans,
-    find_ground,
-)
+from storage_plugins.sql.facts import Place, beating_until, find_place
+from storage_plugins.sql.large_run_outline import Outline
+from storage_plugins.sql.large_run_rows import MOMENTS, SPANS, TASK_ROLES, Ground, TaskRows, find_ground
 from storage_plugins.sql.large_run_spans import TooOdd, find_doubled, find_odd, find_signs, read_spans
 from storage_plugins.sql.large_run_tasks import Tasks, named_tasks, plain_tasks
-from storage_plugins.sql.tables import Moment, Span
+from storage_plugins.sql.run_events import find_newest
 
+# A run of more ends and moments is large. Here the outline becomes the cheaper: tasks that began and ended, 5,000 facts: fold 147 ms, outline
+# 137; 20,000: 620 and 252; a flat trace of 2,500 spans: 45 and 51; of 10,000: 255 and 85 (SQLite, 2026-11).
+LARGE_FACTS = 5_000
 # Beyond so many odd spans, or nodes, the whole fold is as cheap: each costs 40 us here, and is named in the statements that leave it out.
 MOST_ODD = 5_000
-
-# Where a task run stands in its run: its start, or LAST_NS if it has none, and its node.
-Key = tuple[int, str]
-
-
-@dataclass(slots=True)
-class Outline:
-    """A large run without its task runs, good for the snapshot it was made from. total: how many task runs it has."""
-
-    run: Run
-    total: int
-    tasks: Tasks
-    beating_until_ns: dict[str, int]
-
-
-def count_facts(connection: Connection, project: int, run_key: bytes, at_most: int) -> int:
-    """Return how many ends and moments of spans the run's traces hold, as far as at_most. Reads of the primary keys alone."""
-    _, place = find_place(connection, project, run_key)
-    counted = 0
-    for model in (Span, Moment):
-        some = select(literal(1)).where(place.holds(model)).limit(at_most - counted).subquery()
-        counted += connection.execute(select(func.count()).select_from(some)).scalar_one()
-    return counted
+# Tasks that one run tells the catalogue of; who calls each of 100,000 task runs something else has no catalogue.
+MOST_TASKS = 5_000
+# The states of task runs that a page chooses before others; without them it shows the first.
+CHOSEN = (FAILED, RUNNING, PAUSED)
 
 
 def outline(connection: Connection, project: int, run_key: bytes, now_ns: int, most_odd: int = MOST_ODD) -> Outline | None:
@@ -99,8 +90,23 @@ def _outline(connection: Connection, whole: Ground, claims: Sequence[Claim], now
     settle_run(run, run_spans, beating, now_ns, failed=failed)
     settle_tasks(run, tasks.folded)
     run.counts = _counts(run, tasks)
-    run.error = "" if run.status == SUCCEEDED else run.error or _first_error(connection, tasks)
-    return Outline(run, sum(run.counts.values()), tasks, beating)
+    simple = tasks.rule.rows(ground)
+    shown = _shown(connection, simple, run, tasks.folded)
+    culprit, error = _first_failed(connection, simple, tasks)
+    run.error = "" if run.status == SUCCEEDED else run.error or error
+    return Outline(
+        run=run,
+        extent=_extent(connection, simple, run, tasks.folded),
+        culprit=culprit,
+        shown=shown,
+        first=_first(connection, simple, run, tasks.folded) if any(run.counts.get(state) for state in CHOSEN) else shown,
+        folded=tasks.folded,
+        rule=tasks.rule,
+        doubled=sorted(doubled),
+        has_open=ground.has_open,
+        roots=[span.key for span in run_spans],
+        newest=find_newest(connection, whole.spans),
+    )
 
 
 def _any_task(connection: Connection, ground: Ground) -> bool:
@@ -139,53 +145,83 @@ def _counts(run: Run, tasks: Tasks) -> dict[str, int]:
     return {state: count for state, count in states.items() if count}
 
 
-def _first_error(connection: Connection, tasks: Tasks) -> str:
-    """Return the error of the task run that failed first: of those that were folded, or of the others."""
-    rows, span = tasks.simple, SPANS.c
-    failed = ended_spans(
-        rows.ground,
-        span.end_ns,
-        span[rows.node].label("node"),
-        span.error,
-        fits=lambda row: and_(rows.fits(row), ENDED_STATE == FAILED, row.error != ""),
-    )
-    found = [
-        (row.end_ns, rows.text_of(row.node), row.error) for row in connection.execute(failed.order_by(span.end_ns, span[rows.node]).limit(1))
-    ]
-    found += [(task.finished_ns, task.node, task.error) for task in tasks.folded if task.status == FAILED and task.error]
-    return min(found)[2] if found else ""
+def _first_failed(connection: Connection, simple: TaskRows, tasks: Tasks) -> tuple[str, str]:
+    """Return the node and the error of the task run that failed first, those that were folded among them; empty if none has failed."""
+    by_node = {task.node: task for task in tasks.folded}
+    if tasks.states[FAILED]:
+        for row in connection.execute(simple.first_failed()):
+            node = simple.text_of(row.node)
+            by_node[node] = TaskRun(node, "", "", FAILED, finished_ns=row.end_ns, error=row.error)
+    culprit = culprit_of(by_node.values())
+    return (culprit, by_node[culprit].error) if culprit else ("", "")
+
+
+def _extent(connection: Connection, simple: TaskRows, run: Run, folded: Sequence[TaskRun]) -> Extent:
+    row, known = connection.execute(simple.covers()).one(), extent_of(run, folded)
+    last_ns = max(run.finished_ns, row.last_begun_ns) if row.begun and run.status in TERMINAL else 0
+    starts = [start_ns for start_ns in (known.start_ns, row.start_ns) if start_ns]
+    return Extent(min(starts, default=0), max(known.end_ns, row.end_ns or 0, last_ns))
+
+
+def _shown(connection: Connection, simple: TaskRows, run: Run, folded: Sequence[TaskRun]) -> list[TaskRun]:
+    rows = connection.execute(simple.chosen(LARGEST_PAGE, is_over=run.status in TERMINAL)).all()
+    found = [*folded, *fold_simple(connection, simple, run, rows)]
+    return choose_tasks(sorted(found, key=place_of), LARGEST_PAGE)
+
+
+def _first(connection: Connection, simple: TaskRows, run: Run, folded: Sequence[TaskRun]) -> list[TaskRun]:
+    rows = connection.execute(simple.in_order(None, LARGEST_PAGE)).all()
+    keys = [(row.trace_id, row.span_id) for row in rows]
+    return sorted([*folded, *fold_simple(connection, simple, run, keys)], key=place_of)[:LARGEST_PAGE]
 
 
 # --- pages -----------------------------------------------------------------------------------------------------------------------------
 
 
-def task_page(connection: Connection, outline: Outline, limit: int, after: Key | None) -> tuple[list[TaskRun], Key | None]:
+def simple_rows(connection: Connection, place: Place, outline: Outline) -> TaskRows:
+    """Return the rows of the simple task runs of a run that was outlined, perhaps at an earlier moment."""
+    ground = find_ground(connection, place, MOST_ODD).without(outline.doubled)
+    return outline.rule.rows(replace(ground, has_open=outline.has_open))
+
+
+def task_page(
+    connection: Connection, place: Place, outline: Outline, limit: int, after: TaskKey | None
+) -> tuple[list[TaskRun], TaskKey | None]:
     """Return the next task runs in the order of a picture, and the key to go on after; None behind the last.
 
-    after: the key of the page before, None for the first. Asked in the snapshot of the outline.
+    limit: LARGEST_PAGE at most. after: the key of the page before; None for the first, which is as it was outlined, as are those that are
+    not simple. A task run that has become odd since may be told on two pages.
     """
-    simple = outline.tasks.simple
-    folded = {_key_of(task): task for task in outline.tasks.folded}
+    if after is None:
+        return list(outline.first[:limit]), place_of(outline.first[limit - 1]) if outline.total > limit else None
+    simple = simple_rows(connection, place, outline)
+    folded = {place_of(task): task for task in outline.folded}
     rows = _keys_after(connection, simple, after, limit + 1)
-    keys = sorted([*rows, *(key for key in folded if after is None or key > after)])
+    keys = sorted([*rows, *(key for key in folded if key > after)])
     page = keys[:limit]
-    found = _fold_simple(connection, simple, [rows[key] for key in page if key in rows])
-    settle_tasks(outline.run, list(found.values()))
-    return [folded.get(key) or found[key[1]] for key in page], page[-1] if len(keys) > limit else None
+    found = fold_simple(connection, simple, outline.run, [rows[key] for key in page if key in rows])
+    tasks = sorted([*found, *(folded[key] for key in page if key in folded)], key=place_of)
+    return tasks, page[-1] if len(keys) > limit else None
 
 
-def _key_of(task: TaskRun) -> Key:
-    started_ns, node = place_of(task)
-    return (min(started_ns, LAST_NS), node)
-
-
-def _keys_after(connection: Connection, simple: TaskRows, after: Key | None, limit: int) -> dict[Key, SpanKey]:
-    start = (after[0], simple.from_text(after[1])) if after is not None else None
-    rows = connection.execute(simple.in_order(start, limit))
+def _keys_after(connection: Connection, simple: TaskRows, after: TaskKey, limit: int) -> dict[TaskKey, SpanKey]:
+    rows = connection.execute(simple.in_order((after[0], simple.from_text(after[1])), limit))
     return {(row.sort_ns, simple.text_of(row.node)): (row.trace_id, row.span_id) for row in rows}
 
 
-def _fold_simple(connection: Connection, simple: TaskRows, keys: Iterable[SpanKey]) -> dict[str, TaskRun]:
-    seen = read_spans(connection, simple.ground, keys).seen()
+def fold_simple(connection: Connection, simple: TaskRows, run: Run, keys: Iterable[SpanKey]) -> list[TaskRun]:
+    """Return the simple task runs whose spans these are, as far as their run is."""
+    seen = read_spans(connection, simple.ground, [(trace_id, span_id) for trace_id, span_id in keys]).seen()
     spans = [span if simple.by_node else as_task(span) for span in seen]
-    return {task.node: task for task in fold_tasks({span.work.node: [span] for span in spans}, ())}
+    tasks = fold_tasks({span.work.node: [span] for span in spans}, ())
+    settle_tasks(run, tasks)
+    return tasks
+
+
+def newest_of_each_task(connection: Connection, place: Place, outline: Outline) -> list[TaskRun]:
+    """Return task runs in the order of a picture, among them the last of each task: what a catalogue learns from."""
+    if outline.run.kind != KIND_RUN or not outline.run.flow_key:
+        return []
+    simple = simple_rows(connection, place, outline)
+    rows = connection.execute(simple.newest_of_each_task(MOST_TASKS)).all()
+    return sorted([*outline.folded, *fold_simple(connection, simple, outline.run, rows)], key=place_of)

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from functools import cache
 from typing import Any
 
-from sqlalchemy import Connection, Row, func, select, tuple_
+from sqlalchemy import Connection, Row, Select, bindparam, func, select, tuple_
 
+from collector.answers import FlowSummary, Heard, ListChanges, Page, Resync, RunSummary
 from collector.attributes import from_json
-from collector.picture import KIND_RUN, Run
-from collector.storage import LARGEST_PAGE, FlowSummary, Heard, ListChanges, Page, Resync, RunQuery, RunRef, RunSummary
+from collector.picture import KIND_RUN, Run, TaskRun
+from collector.questions import LARGEST_PAGE, RunQuery, RunRef
 from otel_bridge.conventions import TRACE_SOURCE
-from storage_plugins.sql.facts import beating_until
+from storage_plugins.sql.facts import beating_until, slices
 from storage_plugins.sql.news import horizon, horizon_of, latest_cursor
 from storage_plugins.sql.pages import from_cursor, hex_of, to_cursor
-from storage_plugins.sql.tables import Flow, RunEntry, RunTrace, Task
+from storage_plugins.sql.tables import Flow, RunEntry, RunTrace, Task, table_of
+
+# What lists show of a run: an outline is for its own page, and may be large.
+LISTED = [column for column in table_of(RunEntry).c if column.name != "outline"]
 
 
 def find_run(connection: Connection, project: int, ref: RunRef) -> bytes | None:
@@ -44,7 +49,7 @@ def list_runs(connection: Connection, project: int, query: RunQuery) -> Page[Run
 
 def _page_of_runs(connection: Connection, project: int, query: RunQuery) -> Page[RunSummary]:
     limit = max(1, min(query.limit, LARGEST_PAGE))
-    statement = select(RunEntry.__table__).where(RunEntry.project == project, RunEntry.hidden == 0)
+    statement = select(*LISTED).where(RunEntry.project == project, RunEntry.hidden == 0)
     if query.kind is not None:
         # As an expression it is no column of an index: SQLite would look for a flow among all runs of the kind (71 ms in 100,000, not 0.2).
         kind = RunEntry.kind if query.flow_key is None else RunEntry.kind.concat("")
@@ -65,7 +70,7 @@ def list_changes(connection: Connection, project: int, cursor: str) -> ListChang
     if since.below > now.below:
         raise Resync
     # No ORDER BY: with it the engine walks the whole list in that order, rather than the few rows that changed.
-    changed = select(RunEntry.__table__).where(RunEntry.project == project, since.is_news(RunEntry.__table__.c.seq))
+    changed = select(*LISTED).where(RunEntry.project == project, since.is_news(RunEntry.__table__.c.seq))
     rows = connection.execute(changed.limit(LARGEST_PAGE + 1)).all()
     if len(rows) > LARGEST_PAGE:
         raise Resync
@@ -74,14 +79,29 @@ def list_changes(connection: Connection, project: int, cursor: str) -> ListChang
     return ListChanges(_summaries(connection, project, shown), gone, now.to_cursor())
 
 
-def as_it_was(connection: Connection, project: int, run: Run) -> Run:
-    """Return a run that lost facts of earlier days as it was before; any other as it is."""
-    frozen = (RunEntry.project == project, RunEntry.run_key == run.run_key, RunEntry.frozen == 1)
-    row = connection.execute(select(RunEntry.__table__).where(*frozen)).first()
-    if row is None:
+def cached_run(connection: Connection, project: int, run_key: bytes) -> Row[Any] | None:
+    """Return the row of `runs` of one run, with the id of its flow in the catalogue (catalogue_id); None before its first fold."""
+    return connection.execute(_with_flow(), {"project_": project, "run_key_": run_key}).first()
+
+
+@cache
+def _with_flow() -> Select[Any]:
+    of_flow = (Flow.project == RunEntry.project) & (Flow.flow_key == RunEntry.flow_key)
+    rows = select(RunEntry.__table__, Flow.id.label("catalogue_id")).join(Flow, of_flow, isouter=True)
+    return rows.where(RunEntry.project == bindparam("project_"), RunEntry.run_key == bindparam("run_key_"))
+
+
+def folded_version(connection: Connection, project: int, run_key: bytes) -> int:
+    """Return the version of a cached run, 0 before its first fold."""
+    return connection.execute(select(RunEntry.version).where(RunEntry.project == project, RunEntry.run_key == run_key)).scalar() or 0
+
+
+def as_it_was(row: Row[Any] | None, run: Run) -> Run:
+    """Return a run that lost facts of earlier days as it was before; any other as it is. row: its cached_run()."""
+    if row is None or not row.frozen:
         return run
-    was = _run_of(row, run.trace_ids, from_json(row.processes))
-    was.flow_id, was.description, was.hidden = run.flow_id, run.description, bool(row.hidden)
+    was = run_of(row, run.trace_ids)
+    was.flow_id, was.description = run.flow_id, run.description
     return was
 
 
@@ -104,12 +124,24 @@ def find_flow(connection: Connection, project: int, flow_key: str) -> FlowSummar
 
 def task_ids(connection: Connection, project: int, flow_key: str) -> dict[str, str]:
     """Return the catalogue ids of a flow's tasks by task_key."""
-    rows = connection.execute(select(Task.task_key, Task.id).where(Task.project == project, Task.flow_key == flow_key))
+    return _ids_of(connection.execute(select(Task.task_key, Task.id).where(Task.project == project, Task.flow_key == flow_key)))
+
+
+def task_ids_of(connection: Connection, project: int, flow_key: str, tasks: Iterable[TaskRun]) -> dict[str, str]:
+    """Return the catalogue ids of the tasks of these task runs of a flow, by task_key."""
+    wanted = sorted({task.task_key for task in tasks}) if flow_key else []
+    known = select(Task.task_key, Task.id).where(Task.project == project, Task.flow_key == flow_key)
+    return _ids_of(row for some in slices(wanted) for row in connection.execute(known.where(Task.task_key.in_(some))))
+
+
+def _ids_of(rows: Iterable[Row[str, str]]) -> dict[str, str]:
     return {row.task_key: row.id for row in rows}
 
 
-def flow_id(connection: Connection, project: int, flow_key: str) -> str:
-    """Return the catalogue id of a flow, empty if it has no row yet."""
+def flow_id(connection: Connection, project: int, row: Row[Any] | None, flow_key: str) -> str:
+    """Return the catalogue id of a run's flow, empty if it has no row yet. row: the run's cached_run(), which may say another flow."""
+    if row is not None and row.flow_key == flow_key:
+        return row.catalogue_id or ""
     return connection.execute(select(Flow.id).where(Flow.project == project, Flow.flow_key == flow_key)).scalar() or ""
 
 
@@ -151,7 +183,7 @@ def _summaries(connection: Connection, project: int, rows: Sequence[Row[Any]]) -
     beats = beating_until(connection, project, {name for names in processes.values() for name in names})
     return [
         RunSummary(
-            run=_run_of(row, traces[row.run_key], processes[row.run_key]),
+            run=run_of(row, traces[row.run_key]),
             version=row.version,
             heard=Heard(row.heard_ns, {name: beats[name] for name in processes[row.run_key] if name in beats}),
             flow_id=flow_ids.get(row.flow_key, ""),
@@ -174,7 +206,8 @@ def _traces_of(connection: Connection, project: int, run_keys: Sequence[bytes]) 
     return found
 
 
-def _run_of(row: Row[Any], trace_ids: Sequence[bytes], processes: Sequence[str]) -> Run:
+def run_of(row: Row[Any], trace_ids: Sequence[bytes]) -> Run:
+    """Return a cached run as far as its row says."""
     return Run(
         run_key=row.run_key,
         source=row.source,
@@ -193,10 +226,11 @@ def _run_of(row: Row[Any], trace_ids: Sequence[bytes], processes: Sequence[str])
         error=row.error,
         tasks_declared=row.tasks_declared,
         counts=from_json(row.counts),
+        hidden=bool(row.hidden),
         trace_ids=trace_ids,
         first_day=row.first_day,
         last_day=row.last_day,
         recheck_ns=row.recheck_ns,
-        processes=processes,
+        processes=from_json(row.processes),
         partly_deleted=bool(row.frozen),
     )

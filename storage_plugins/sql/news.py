@@ -6,11 +6,12 @@ taken long before it is committed, so a moment also names those that were still 
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, and_, delete, func, not_, or_, select, text, update
+from sqlalchemy import ColumnElement, Connection, and_, bindparam, delete, func, not_, or_, select, text, update
 
-from collector.storage import BadCursor, Changes, Resync
+from collector.answers import Changes, Resync
+from collector.questions import BadCursor, LogQuery
 from storage_plugins.sql.tables import Clock, RunChange, table_of
 
 # A reader that was away longer takes a new snapshot.
@@ -65,9 +66,27 @@ class Horizon(NamedTuple):
         """Return the condition that a row had come by this moment."""
         return and_(seq < self.below, not_(seq.in_(self.still_open))) if self.still_open else seq < self.below
 
+    def parameters(self, name: str) -> dict[str, Any]:
+        """Return what news_after() and known_by() of this name ask for."""
+        return {f"{name}_below": self.below} | ({f"{name}_open": self.still_open} if self.still_open else {})
+
     def to_cursor(self) -> str:
         """Return this moment as the text of a cursor."""
         return "-".join(str(number) for number in (self.below, *self.still_open))
+
+
+# A statement that is made once costs a third of one that is put together each time; so these take their moment when it is executed.
+
+
+def news_after(seq: ColumnElement[int], name: str, *, has_open: bool) -> ColumnElement[bool]:
+    """Return the condition of Horizon.is_news, for a moment of this name."""
+    came = seq >= bindparam(f"{name}_below")
+    return or_(came, seq.in_(bindparam(f"{name}_open", expanding=True))) if has_open else came
+
+
+def known_by(seq: ColumnElement[int], name: str, *, has_open: bool) -> ColumnElement[bool]:
+    """Return the condition of Horizon.is_known, for a moment of this name."""
+    return not_(news_after(seq, name, has_open=has_open))
 
 
 def horizon_of(cursor: str) -> Horizon:
@@ -77,6 +96,12 @@ def horizon_of(cursor: str) -> Horizon:
         raise BadCursor
     below, *still_open = map(int, numbers)
     return Horizon(below, tuple(still_open))
+
+
+def came_between(query: LogQuery, seq: ColumnElement[int]) -> list[ColumnElement[bool]]:
+    """Return the conditions that a row came after the one cursor of a question and by the other. Raises BadCursor."""
+    after = [] if query.since is None else [horizon_of(query.since).is_news(seq)]
+    return after if query.until is None else [*after, horizon_of(query.until).is_known(seq)]
 
 
 def horizon(connection: Connection) -> Horizon:

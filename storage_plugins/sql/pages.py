@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 
-from collector.storage import BadCursor
+from collector.questions import BadCursor
 from otel_bridge.facts import harmless
 
 Key = tuple[int | str, ...]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import time
+import logging
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
@@ -12,12 +12,15 @@ from typing import Concatenate, ParamSpec, TypeVar
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
+from collector.answers import Changes, FlowSummary, ListChanges, LogEntry, Page, RunNews, RunSummary, RunView, TaskPage, TraceFacts
 from collector.errors import Unavailable
-from collector.fold import fold
 from collector.model import DEFAULT_PROJECT
-from collector.storage import Changes, FlowSummary, ListChanges, LogEntry, LogQuery, Page, RunQuery, RunRef, RunSummary, RunView, TraceFacts
-from storage_plugins.sql import lists, news, run_logs
-from storage_plugins.sql.facts import find_place, heard_of, load_facts, load_facts_at, load_trace
+from collector.questions import WHOLE, LogQuery, RunQuery, RunRef, TaskQuery, ViewQuery
+from storage_plugins.sql import lists, news, views
+from storage_plugins.sql.facts import load_trace
+from storage_plugins.sql.large_runs import LARGE_FACTS
+
+log = logging.getLogger(__name__)
 
 P = ParamSpec("P")
 Answer = TypeVar("Answer")
@@ -29,8 +32,17 @@ READERS = 4
 class SqlReader:
     """Answers from one engine. Every method's promise is that of collector.storage.Reader."""
 
-    def __init__(self, snapshot: Callable[[], AbstractContextManager[Connection]], project: int = DEFAULT_PROJECT) -> None:
-        """snapshot: opens a transaction that sees one moment of the store, and ends it. Raises DBAPIError or Unavailable."""
+    def __init__(
+        self,
+        snapshot: Callable[[], AbstractContextManager[Connection]],
+        project: int = DEFAULT_PROJECT,
+        large_facts: int = LARGE_FACTS,
+    ) -> None:
+        """snapshot: opens a transaction that sees one moment of the store, and ends it. Raises DBAPIError or Unavailable.
+
+        large_facts: a run of more ends and moments is large.
+        """
+        self._large_facts = large_facts
         self._snapshot = snapshot
         self._project = project
         self._threads = ThreadPoolExecutor(READERS, thread_name_prefix="flowspan-read")
@@ -43,9 +55,17 @@ class SqlReader:
         """See Reader."""
         return await self._ask(lists.find_run, ref)
 
-    async def view_run(self, run_key: bytes) -> RunView | None:
+    async def view_run(self, run_key: bytes, query: ViewQuery = WHOLE) -> RunView | None:
         """See Reader."""
-        return await self._ask(view_run, run_key)
+        return await self._ask(views.view_run, run_key, query, self._large_facts)
+
+    async def read_news(self, before: RunView) -> RunNews | None:
+        """See Reader."""
+        return await self._ask(views.read_news, before, self._large_facts)
+
+    async def read_tasks(self, run_key: bytes, query: TaskQuery) -> TaskPage:
+        """See Reader."""
+        return await self._ask(views.read_tasks, run_key, query, self._large_facts)
 
     async def list_runs(self, query: RunQuery) -> Page[RunSummary]:
         """See Reader."""
@@ -61,7 +81,7 @@ class SqlReader:
 
     async def read_logs(self, run_key: bytes, query: LogQuery) -> Page[LogEntry]:
         """See Reader."""
-        return await self._ask(_read_logs, run_key, query)
+        return await self._ask(views.read_logs, run_key, query, self._large_facts)
 
     async def read_trace(self, trace_id: bytes) -> TraceFacts:
         """See Reader."""
@@ -96,7 +116,8 @@ class SqlReader:
             try:
                 return _again_if_lost(ask_once)
             except DBAPIError as error:
-                raise Unavailable(f"the store cannot be read just now: {error.orig}") from error
+                log.warning("the store cannot be read just now: %s", str(error.orig).partition("\n")[0])
+                raise Unavailable("the store cannot be read just now: ask again later") from error
 
         return await asyncio.get_running_loop().run_in_executor(self._threads, answer)
 
@@ -109,31 +130,3 @@ def _again_if_lost(ask: Callable[[], Answer]) -> Answer:
         if not error.connection_invalidated:
             raise
     return ask()
-
-
-def view_run(connection: Connection, project: int, run_key: bytes) -> RunView | None:
-    """Fold a run from its facts: what a read shows never waits for the cache."""
-    facts = load_facts(connection, project, run_key)
-    if facts is None:
-        return None
-    now, heard = news.horizon(connection), heard_of(connection, project, run_key)
-    heard.beating_until_ns = dict(facts.beating_until_ns)
-    picture = fold(run_key, facts, time.time_ns())
-    picture.run = lists.as_it_was(connection, project, picture.run)
-    flow_key = picture.run.flow_key
-    return RunView(
-        picture=picture,
-        version=now.version,
-        cursor=now.to_cursor(),
-        heard=heard,
-        flow_id=lists.flow_id(connection, project, flow_key),
-        task_ids=lists.task_ids(connection, project, flow_key),
-    )
-
-
-def _read_logs(connection: Connection, project: int, run_key: bytes, query: LogQuery) -> Page[LogEntry]:
-    claims, place = find_place(connection, project, run_key)
-    if not claims:
-        return Page([])
-    facts = load_facts_at(connection, place, claims)
-    return run_logs.read_logs(connection, place, fold(run_key, facts, time.time_ns()), query)

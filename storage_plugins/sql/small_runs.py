@@ -6,20 +6,24 @@ What is read of one run is what facts.load_facts and facts.heard_of read of it.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from functools import cache
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, Select, func, select
+from sqlalchemy import ColumnElement, Connection, Select, bindparam, func, select
 
+from collector.answers import Heard
 from collector.fold import Facts
 from collector.lineage import Claim
 from collector.model import FoldMoment, FoldSpan
-from collector.storage import Heard
 from storage_plugins.sql.facts import FOLD_MOMENT, FOLD_SPAN, beating_until, slices
 from storage_plugins.sql.tables import Log, Moment, RunChange, RunEntry, RunTrace, Span, table_of
+from storage_plugins.sql.upsert import is_among
 
 # A run of more traces is read by itself: the ids of all of them would not fit one statement.
 MOST_TRACES = 20
+# Ends, or moments, that are read together: if there are so many, each run is read by itself, as far as it is small.
+MOST_ROWS = 50_000
 
 
 class Gathered(NamedTuple):
@@ -29,14 +33,21 @@ class Gathered(NamedTuple):
     heard: Heard
 
 
-def load_small_runs(connection: Connection, project: int, run_keys: Collection[bytes]) -> dict[bytes, Gathered]:
-    """Return the facts of these runs, but for those of many traces and those nothing names."""
+def load_small_runs(connection: Connection, project: int, run_keys: Collection[bytes], most_facts: int) -> dict[bytes, Gathered]:
+    """Return the facts of these runs, but for those of many traces, or with more ends and moments than most_facts, and those nothing names.
+
+    None at all if there are too many facts for one look.
+    """
     own = _traces_of(connection, project, run_keys)
     traces = sorted({trace_id for trace_ids in own.values() for trace_id in trace_ids})
     claims, days = _claims_of(connection, project, traces)
-    spans = _by_trace(_rows(connection, Span, FOLD_SPAN, project, traces, days), FoldSpan)
-    moments = _by_trace(_rows(connection, Moment, FOLD_MOMENT, project, traces, days), FoldMoment)
-    heard = _heard_of(connection, project, own, traces)
+    span_rows = list(_rows(connection, Span, FOLD_SPAN, project, traces, days))
+    moment_rows = list(_rows(connection, Moment, FOLD_MOMENT, project, traces, days))
+    if max(len(span_rows), len(moment_rows)) >= MOST_ROWS:
+        return {}
+    spans, moments = _by_trace(span_rows, FoldSpan), _by_trace(moment_rows, FoldMoment)
+    own = {run_key: trace_ids for run_key, trace_ids in own.items() if _count(trace_ids, spans, moments) <= most_facts}
+    heard = heard_of_runs(connection, project, own)
     silent = [trace_id for trace_id in traces if trace_id not in spans and trace_id not in moments]
     lines = _first_lines(connection, project, silent, days)
     beating = beating_until(connection, project, {row.process for rows in moments.values() for row in rows} - {""})
@@ -98,7 +109,12 @@ def _rows(
 ) -> Iterable[Any]:
     columns = table_of(table).c
     for some in slices(traces):
-        yield from connection.execute(select(*wanted).where(columns.project == project, columns.trace_id.in_(some), columns.day.in_(days)))
+        rows = select(*wanted).where(columns.project == project, columns.trace_id.in_(some), columns.day.in_(days))
+        yield from connection.execute(rows.limit(MOST_ROWS)).all()
+
+
+def _count(trace_ids: Iterable[bytes], *found: dict[bytes, list[Any]]) -> int:
+    return sum(len(rows.get(trace_id, ())) for rows in found for trace_id in trace_ids)
 
 
 def _by_trace(rows: Iterable[Any], kind: type[FoldSpan] | type[FoldMoment]) -> dict[bytes, list[Any]]:
@@ -108,19 +124,33 @@ def _by_trace(rows: Iterable[Any], kind: type[FoldSpan] | type[FoldMoment]) -> d
     return found
 
 
-def _heard_of(connection: Connection, project: int, own: dict[bytes, list[bytes]], traces: Sequence[bytes]) -> dict[bytes, Heard]:
+def heard_of_runs(connection: Connection, project: int, own: Mapping[bytes, Sequence[bytes]]) -> dict[bytes, Heard]:
+    """Return when facts last came into the traces of these runs. own: run key -> its traces."""
+    dialect = connection.dialect.name
     heard: dict[bytes, int] = {}
-    for some in slices(traces):
-        told = select(RunChange.trace_id, func.max(RunChange.heard_ns)).where(RunChange.project == project, RunChange.trace_id.in_(some))
-        heard |= _pairs(connection, told.group_by(RunChange.trace_id))
     known: dict[bytes, int] = {}
+    for some in slices(sorted({trace_id for trace_ids in own.values() for trace_id in trace_ids})):
+        heard.update(_pairs(connection, _last_news(dialect), {"project_": project, "keys_": some}))
     for some in slices(sorted(own)):
-        cached = select(RunEntry.run_key, RunEntry.heard_ns).where(RunEntry.project == project, RunEntry.run_key.in_(some))
-        known |= _pairs(connection, cached)
+        known.update(_pairs(connection, _known_news(dialect), {"project_": project, "keys_": some}))
     return {
         run_key: Heard(last_ns=max([known.get(run_key, 0), *(heard.get(trace_id, 0) for trace_id in trace_ids)]))
         for run_key, trace_ids in own.items()
     }
+
+
+@cache
+def _last_news(dialect: str) -> Select[bytes, int]:
+    columns = table_of(RunChange).c
+    mine = (columns.project == bindparam("project_"), is_among(dialect, columns.trace_id, "keys_"))
+    return select(columns.trace_id, func.max(columns.heard_ns)).where(*mine).group_by(columns.trace_id)
+
+
+@cache
+def _known_news(dialect: str) -> Select[bytes, int]:
+    columns = table_of(RunEntry).c
+    mine = (columns.project == bindparam("project_"), is_among(dialect, columns.run_key, "keys_"))
+    return select(columns.run_key, columns.heard_ns).where(*mine)
 
 
 def _first_lines(connection: Connection, project: int, traces: Sequence[bytes], days: Sequence[int]) -> dict[bytes, int]:
@@ -128,12 +158,10 @@ def _first_lines(connection: Connection, project: int, traces: Sequence[bytes], 
     columns = table_of(Log).c
     found: dict[bytes, int] = {}
     for some in slices(traces):
-        first = select(columns.trace_id, func.min(columns.time_ns)).where(
-            columns.project == project, columns.trace_id.in_(some), columns.day.in_(days)
-        )
-        found |= _pairs(connection, first.group_by(columns.trace_id))
+        mine = (columns.project == project, columns.trace_id.in_(some), columns.day.in_(days))
+        found.update(_pairs(connection, select(columns.trace_id, func.min(columns.time_ns)).where(*mine).group_by(columns.trace_id)))
     return found
 
 
-def _pairs(connection: Connection, query: Select[bytes, int]) -> dict[bytes, int]:
-    return {row[0]: row[1] for row in connection.execute(query)}
+def _pairs(connection: Connection, query: Select[bytes, int], values: Mapping[str, Any] | None = None) -> Iterator[tuple[bytes, int]]:
+    return ((key, value) for key, value in connection.execute(query, values).all())

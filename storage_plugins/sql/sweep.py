@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, Protocol, TypeAlias, TypeVar
 
 from sqlalchemy import Connection, select
 
-from collector.storage import Expired
+from collector.answers import Expired
 from storage_plugins.sql.frozen import forget, read_gone
 from storage_plugins.sql.retention import Chunk, Claimed, Cut, cut_of, delete_processes, next_chunk, old_processes, read_old
 from storage_plugins.sql.tables import Base, Project

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sqlite3
-import threading
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
@@ -12,9 +11,9 @@ from typing import Any
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 
+from collector.answers import Expired
 from collector.errors import Unavailable
 from collector.model import ODD_DAY
-from collector.storage import Expired
 from storage_plugins.sql.catalogue import Catalogue
 from storage_plugins.sql.frozen import freeze, read_freeze
 from storage_plugins.sql.retention import Cut
@@ -47,7 +46,7 @@ class Access:
 
     snapshot: Callable[[], AbstractContextManager[Connection]]
     engine: Engine
-    lock: threading.Lock
+    lock: AbstractContextManager[object]
 
 
 class SqliteRetention:
@@ -64,7 +63,7 @@ class SqliteRetention:
             return self._sweeps.step(now_ns)
         except (DBAPIError, sqlite3.Error) as error:
             self._ground.catalogue.forget()
-            raise Unavailable(f"old facts cannot be deleted just now: {error}") from error
+            raise Unavailable(f"old facts cannot be deleted just now: {getattr(error, 'orig', error)}") from error
 
     def _make_sweep(self, cut: Cut, now_ns: int) -> Steps:
         self._ground.now_ns = now_ns

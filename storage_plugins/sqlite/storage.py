@@ -7,7 +7,7 @@ import os
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from storage_plugins.migrations import bring_up_to_date
 from storage_plugins.sql.reader import READERS, SqlReader
 from storage_plugins.sql.rounds import Rounds
 from storage_plugins.sqlite.retention import Access, SqliteRetention
+from storage_plugins.sqlite.turns import Turns
 from storage_plugins.sqlite.writer import SqliteWriter
 
 # How long SQLite waits for another program's lock before it says that it is busy. The cache's writer gives up soon: it holds our own lock
@@ -47,6 +48,7 @@ class SqliteStorage:
         self._path = None if url == "memory:" else Path(make_url(url).database or "")
         # The memdb VFS is one database for all connections of this process, as long as one is open.
         self._target = f"file:/flowspan-{os.getpid()}-{next(_memories)}?vfs=memdb" if self._path is None else self._path.absolute().as_uri()
+        self._turns = Turns() if self._path is None else None
         self._facts: sqlite3.Connection | None = None
         self._engine: Engine | None = None
         self._cache: Engine | None = None
@@ -65,8 +67,8 @@ class SqliteStorage:
             bring_up_to_date(self._engine)
         except (OSError, sqlite3.Error, DBAPIError) as error:
             self.close()
-            raise Unavailable(f"cannot open {self._path or 'a store in memory'}: {error}") from error
-        rounds, lock = Rounds(self._fold_every_ms), threading.Lock()
+            raise Unavailable(f"cannot open {self._path or 'a store in memory'}: {getattr(error, 'orig', error)}") from error
+        rounds, lock = Rounds(self._fold_every_ms), self._turns or threading.Lock()
         retention = SqliteRetention(Access(self.snapshot, self._sweeps, lock), rounds, self._retention_days)
         self.writer = SqliteWriter(self._facts, self.snapshot, self._cache, rounds, retention, lock)
         self.reader = SqlReader(self.snapshot)
@@ -79,7 +81,7 @@ class SqliteStorage:
             self._engine = self._make_engine(1, BUSY_MS)
             return bring_up_to_date(self._engine)
         except (OSError, sqlite3.Error, DBAPIError) as error:
-            raise Unavailable(f"cannot open {self._path or 'a store in memory'}: {error}") from error
+            raise Unavailable(f"cannot open {self._path or 'a store in memory'}: {getattr(error, 'orig', error)}") from error
         finally:
             self.close()
 
@@ -101,14 +103,17 @@ class SqliteStorage:
     def snapshot(self) -> Iterator[Connection]:
         """Open a transaction that sees one moment of the store."""
         assert self._engine is not None
-        with self._engine.connect() as connection, connection.begin():
+        with self._turns.reading() if self._turns else nullcontext(), self._engine.connect() as connection, connection.begin():
             yield connection
 
     def _connect(self, synchronous: str, busy_ms: int) -> sqlite3.Connection:
         """synchronous: FULL for facts (200 means committed), NORMAL for reads and the cache (a lost fold is made again from its mark)."""
         connection = sqlite3.connect(self._target, uri=True, isolation_level=None, check_same_thread=False, timeout=busy_ms / 1000)
         # Only a new file can be made to give free pages back, and only before its first page is written. Ingest pays 1-2 % for it (2026-11).
-        for pragma in ("auto_vacuum = INCREMENTAL", "journal_mode = WAL", f"synchronous = {synchronous}", "foreign_keys = OFF"):
+        # To one that has pages it would be a write: whoever reads would wait for those who write, and in memory for those who read.
+        if connection.execute("PRAGMA page_count").fetchone() == (0,):
+            connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
+        for pragma in ("journal_mode = WAL", f"synchronous = {synchronous}", "foreign_keys = OFF"):
             connection.execute(f"PRAGMA {pragma}")
         return connection
 

@@ -6,16 +6,15 @@ One transaction at a time, held by a lock of ours: SQLite's own waiting polls, a
 from __future__ import annotations
 
 import sqlite3
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 
+from collector.answers import Expired
+from collector.batch import Batch, Touched
 from collector.errors import Rejected, Unavailable
-from collector.model import Batch, Touched
-from collector.storage import Expired
 from storage_plugins.sql.catalogue import Catalogue
 from storage_plugins.sql.rounds import Rounds
 from storage_plugins.sqlite import statements
@@ -40,7 +39,7 @@ class SqliteWriter:
         cache: Engine,
         rounds: Rounds,
         retention: SqliteRetention,
-        lock: threading.Lock,
+        lock: AbstractContextManager[object],
     ) -> None:
         """facts: a connection of our own in autocommit mode, synchronous=FULL. snapshot, cache: for the fold's two halves.
 

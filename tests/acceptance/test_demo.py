@@ -19,7 +19,7 @@ from otel_bridge.demo.pipeline import Reporter
 from otel_bridge.demo.runner import Runner
 from otel_bridge.demo.sdk_reporter import SdkReporter
 from otel_bridge.demo.server import Server as Address
-from tests.servers import Server, clean_environment
+from tests.servers import PATIENCE_S, Server, clean_environment
 
 MODES = ("sdk", "events", "both")
 PACE = "0.05"
@@ -195,7 +195,7 @@ def test_a_demo_told_to_stop_ends_with_its_pipeline(tmp_path: Path, told: signal
 
             demo.send_signal(told)
             # The pipeline has the same standard output: this ends when both have ended.
-            rest, _ = demo.communicate(timeout=10)
+            rest, _ = demo.communicate(timeout=PATIENCE_S)
         finally:
             demo.kill()
 
@@ -215,6 +215,6 @@ def test_a_pipeline_that_is_interrupted_leaves_its_tasks_and_ends(server: Server
 
             pipeline.send_signal(signal.SIGINT)
 
-            assert 130 == pipeline.wait(timeout=10)
+            assert 130 == pipeline.wait(timeout=PATIENCE_S)
         finally:
             pipeline.kill()

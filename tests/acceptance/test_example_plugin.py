@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 
 from collector.dialects import SpanEnd
@@ -49,10 +48,6 @@ def _path_with(installed: Path) -> str:
     return os.pathsep.join([str(installed), str(ROOT)])
 
 
-def _post(server: Server, path: str, **content: Any) -> httpx.Response:
-    return httpx.post(server.url + path, trust_env=False, timeout=30, **content)
-
-
 def _attributes(**values: str) -> list[dict[str, Any]]:
     return [{"key": key.replace("_", "."), "value": {"stringValue": value}} for key, value in values.items()]
 
@@ -79,7 +74,7 @@ def test_events_are_stored_in_the_storage_the_plugin_made(server: Server) -> Non
         {"event": "flow_completed", "run_id": "stored"},
     ]
 
-    answer = _post(server, "/api/v1/events", json=events)
+    answer = server.post("/api/v1/events", json=events)
     page = server.get("/runs/stored").text
 
     assert {"ok": True} == answer.json()
@@ -91,7 +86,7 @@ def test_events_are_stored_in_the_storage_the_plugin_made(server: Server) -> Non
 
 # R026
 def test_a_door_brings_in_a_wire_format_of_its_own(server: Server) -> None:
-    answer = _post(server, "/toy/steps", content="stepping fetch begun\nthis is no step\nstepping fetch failed\n")
+    answer = server.post("/toy/steps", content="stepping fetch begun\nthis is no step\nstepping fetch failed\n")
 
     (task,) = server.run("stepping", "/tasks")
 
@@ -114,7 +109,7 @@ def test_a_dialect_of_a_plugin_recognises_runs_and_steps_in_otlp(server: Server)
     foreign = _span("00f067aa0ba902b8", "of another scope", toy_step="not for the toy") | {"parentSpanId": RUN_SPAN}
     scopes = [{"scope": {"name": "toy"}, "spans": [run, step]}, {"scope": {"name": "other"}, "spans": [foreign]}]
 
-    answer = _post(server, "/v1/traces", json={"resourceSpans": [{"scopeSpans": scopes}]})
+    answer = server.post("/v1/traces", json={"resourceSpans": [{"scopeSpans": scopes}]})
 
     assert 200 == answer.status_code
     assert ("SUCCEEDED", "toy flow") == (server.run("recognised")["status"], server.run("recognised")["flow_name"])

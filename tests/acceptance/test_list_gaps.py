@@ -12,7 +12,7 @@ import httpx
 import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
-from collector.storage import LARGEST_PAGE
+from collector.questions import LARGEST_PAGE
 from tests.acceptance.test_live import Message, next_message, started, task
 from tests.acceptance.test_live_lists import ended, listed, told, until_cursor, until_run, watching
 from tests.in_process import Server, eventually, running

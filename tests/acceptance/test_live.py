@@ -70,6 +70,20 @@ def test_a_socket_gets_a_snapshot_and_then_every_row_that_changes(server: Server
     assert {"id": "load:1", "status": "SUCCEEDED"}.items() <= next(one["data"] for one in news if one["kind"] == "task").items()
 
 
+# R088
+def test_who_asks_for_it_gets_all_that_came_up_together_in_one_frame(server: Server) -> None:
+    server.send(started("r1"), task("task_log", "r1", "load:1", 1, message="one"), task("task_log", "r1", "load:1", 2, message="two"))
+
+    async def watch() -> tuple[list[Message], Any]:
+        async with watching(server, "r1") as one_by_one, watching(server, "r1", "?batch=1") as together:
+            return await until_flow(one_by_one), await next_message(together)
+
+    one_by_one, together = asyncio.run(watch())
+
+    assert 3 <= len(together)
+    assert one_by_one == together
+
+
 # R089
 def test_a_watcher_who_was_away_gets_what_it_missed_and_nothing_it_has(server: Server) -> None:
     server.send(started("r1"), task("task_log", "r1", "load:1", 1, message="before"))

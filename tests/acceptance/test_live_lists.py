@@ -64,6 +64,24 @@ def send_span(server: Server, **fields: Any) -> None:
 
 
 # R097
+def test_a_list_too_comes_in_one_frame_for_who_asks_for_it(server: Server) -> None:
+    cursor = server.json("/api/v1/runs")["cursor"]
+    server.send(started("r1"), started("r2"))
+    listed(server, "r1")
+    listed(server, "r2")
+
+    async def watch() -> list[Message]:
+        async with watching(server, f"?cursor={cursor}&batch=1") as socket:
+            frame: Any = await next_message(socket)
+            return list(frame)
+
+    together = asyncio.run(watch())
+
+    assert {("run", "r1"), ("run", "r2")} == set(told(together[:-1]))
+    assert "cursor" == together[-1]["kind"]
+
+
+# R097
 def test_a_list_tells_of_new_runs_and_of_those_that_change(server: Server) -> None:
     async def watch() -> tuple[list[Message], list[Message]]:
         async with watching(server) as socket:

@@ -19,7 +19,12 @@ def sqlite_url(tmp_path: Path) -> str:
 
 
 def migrate(url: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "collector.cli", "migrate", *(["--storage", url] if url else [])]
+    return flowspan("migrate", *(["--storage", url] if url else []), **environment)
+
+
+def flowspan(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run a command to its end."""
+    command = [sys.executable, "-m", "collector.cli", *words]
     return subprocess.run(command, env=clean_environment(**environment), capture_output=True, text=True, timeout=60, check=False)
 
 
@@ -42,3 +47,12 @@ def test_a_store_that_cannot_be_opened_is_one_line(url: str) -> None:
 
     assert (2, "") == (ended.returncode, ended.stdout)
     assert re.fullmatch(r"flowspan: .*\n", ended.stderr), ended.stderr
+
+
+# R081 R176
+@pytest.mark.parametrize("url", ["sqlite:////proc/no/flowspan.db", "postgresql://nobody@127.0.0.1:1/none"])
+def test_a_server_whose_store_cannot_be_opened_says_so_and_no_more(url: str) -> None:
+    ended = flowspan("serve", "--storage", url, "--port", "0", "--otlp-http-port", "0", LOG_LEVEL="WARNING")
+
+    assert 2 == ended.returncode
+    assert re.fullmatch(r"(.*Application startup failed.*\n)?flowspan: cannot open .*\n", ended.stderr), ended.stderr

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import sqlite3
 import threading
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 
 import httpx
+import psycopg
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest, ExportTraceServiceResponse
 
 from collector.otlp.together import LOADER, SMALLEST_GROUP_BYTES
 from tests.bench.requests import Key, Request, large_request
-from tests.fragile_storage import Weather, fragile_server
-from tests.in_process import PROTOBUF, Server, eventually, status_of
+from tests.fragile_storage import REFUSED_NAME, Weather, fragile_server
+from tests.in_process import PROTOBUF, Server, eventually, running, status_of
 from tests.otlp_bodies import a_span
 
 Running = tuple[Server, Weather]
@@ -32,6 +35,13 @@ def with_bad_spans(request: Request) -> bytes:
     return message.SerializeToString()
 
 
+def with_refused_span(request: Request) -> bytes:
+    """Return its body with one more span in its midst, which the store refuses by its name."""
+    message = ExportTraceServiceRequest.FromString(request.body)
+    message.resource_spans[0].scope_spans[0].spans.insert(SPANS // 2, a_span(name=REFUSED_NAME))
+    return message.SerializeToString()
+
+
 @pytest.fixture
 def cold(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Running]:
     """Serve, and nobody has sent anything large yet."""
@@ -43,10 +53,15 @@ def cold(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Running]:
 def warm(cold: Running) -> Running:
     """Serve, and everything is loaded that large bodies need."""
     server, weather = cold
-    post(server, large_request(9, SPANS).body)
+    warm_up(server)
     assert 0 == weather.columns
-    eventually(lambda: all(thread.name != LOADER for thread in threading.enumerate()))
     return cold
+
+
+def warm_up(server: Server) -> None:
+    """Send the first large body, and return when the next will be columns."""
+    post(server, large_request(9, SPANS).body)
+    eventually(lambda: all(thread.name != LOADER for thread in threading.enumerate()))
 
 
 def post(server: Server, body: bytes) -> httpx.Response:
@@ -112,3 +127,49 @@ def test_large_bodies_sent_again_are_stored_once(warm: Running) -> None:
 
     assert {200} == {answer.status_code for answer in answers}
     assert sent(SOUND) == stored(warm[0], SOUND)
+
+
+# --- what the store refuses --------------------------------------------------------------------------------------------------------------
+
+
+def assert_one_is_refused_and_all_others_are_kept(server: Server) -> None:
+    sound = large_request(6, SPANS)
+    body = with_refused_span(sound)
+    assert len(body) > SMALLEST_GROUP_BYTES
+
+    answer = post(server, body)
+
+    partial = ExportTraceServiceResponse.FromString(answer.content).partial_success
+    assert (200, 1) == (answer.status_code, partial.rejected_spans), answer.content
+    assert "refused by the store" in partial.error_message
+    assert sent([sound]) == stored(server, [sound])
+
+
+# R015 R078
+def test_one_span_that_a_plugin_refuses_costs_a_large_body_nothing_else(warm: Running) -> None:
+    assert_one_is_refused_and_all_others_are_kept(warm[0])
+
+
+# R015 R078
+def test_one_span_that_sqlite_refuses_costs_a_large_body_nothing_else(tmp_path: Path) -> None:
+    file = tmp_path / "flowspan.db"
+    with running(database_url=f"sqlite:///{file}") as server:
+        warm_up(server)
+        with closing(sqlite3.connect(file)) as database:
+            refuse = f"SELECT RAISE(ABORT, 'not this') WHERE NEW.name = '{REFUSED_NAME}'"
+            database.execute(f"CREATE TRIGGER refuse BEFORE INSERT ON spans BEGIN {refuse}; END")
+
+        assert_one_is_refused_and_all_others_are_kept(server)
+
+
+# R015 R078
+def test_one_span_that_postgres_refuses_costs_a_large_body_nothing_else(postgres_url: str) -> None:
+    with running(database_url=postgres_url) as server:
+        warm_up(server)
+        with psycopg.connect(postgres_url) as database:
+            refuse = "BEGIN RAISE 'not this' USING ERRCODE = 'data_exception'; END"
+            database.execute(f"CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $${refuse}$$")
+            when = f"FOR EACH ROW WHEN (NEW.name = '{REFUSED_NAME}') EXECUTE FUNCTION refuse()"
+            database.execute(f"CREATE TRIGGER refuse BEFORE INSERT ON spans {when}")
+
+        assert_one_is_refused_and_all_others_are_kept(server)

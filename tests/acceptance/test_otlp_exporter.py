@@ -21,31 +21,18 @@ from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
-from opentelemetry.sdk.trace.id_generator import IdGenerator
 from opentelemetry.trace import SpanKind, StatusCode, Tracer, set_span_in_context
 from opentelemetry.util.types import AnyValue
 
 from tests.builders import at
 from tests.fragile_storage import fragile_server
 from tests.in_process import JSON, Server, eventually, running
+from tests.steady_ids import SteadyIds
 
 TRACE_ID = bytes(range(1, 17))
 RESOURCE = {"service.name": "shop", "service.instance.id": "p1"}
 RUN_NAMES = {"cicd.pipeline.run.id": "r1", "cicd.pipeline.name": "nightly"}
 TASK_NAMES = {"cicd.pipeline.run.id": "r1", "cicd.pipeline.task.name": "load", "cicd.pipeline.task.run.id": "load:1"}
-
-
-class SteadyIds(IdGenerator):
-    """The trace id above, and span ids 0xa1, 0xa2, ..."""
-
-    def __init__(self) -> None:
-        self._spans = iter(range(0xA1, 0xFF))
-
-    def generate_trace_id(self) -> int:
-        return int.from_bytes(TRACE_ID)
-
-    def generate_span_id(self) -> int:
-        return next(self._spans)
 
 
 @dataclass
@@ -66,7 +53,7 @@ def program(server: Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[Program
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", server.url)
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_COMPRESSION", "gzip")
     resource = Resource(RESOURCE)
-    traces = TracerProvider(id_generator=SteadyIds(), resource=resource, shutdown_on_exit=False)
+    traces = TracerProvider(id_generator=SteadyIds(TRACE_ID), resource=resource, shutdown_on_exit=False)
     traces.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
     logs = LoggerProvider(resource=resource, shutdown_on_exit=False)
     logs.add_log_record_processor(BatchLogRecordProcessor(OTLPLogExporter()))

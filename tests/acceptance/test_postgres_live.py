@@ -15,12 +15,11 @@ from tests.bench.process import rss_bytes
 from tests.bench.requests import RequestMaker
 from tests.bench.senders import Sender
 from tests.bench.stored import read_facts, settle
-from tests.in_process import eventually
+from tests.in_process import PATIENCE_S, eventually
 from tests.postgres import Postgres
 from tests.servers import Server
 
 SENDERS = 4
-PATIENCE_S = 20.0
 TRY_AGAIN_LATER = 1013
 # Refusals to wait for while the store is away: some seconds of them.
 REFUSED_WANTED = 60

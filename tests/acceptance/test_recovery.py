@@ -16,7 +16,7 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SpanExportResult
 
-from collector.model import Batch
+from collector.batch import Batch
 from collector.rows import RowMaker
 from otel_bridge.lifecycle import facts_of
 from storage_plugins.sqlite.storage import SqliteStorage
@@ -34,8 +34,7 @@ MANY_RUNS = 500
 
 def send(server: Server, request: Request) -> httpx.Response:
     """Send a request and return the answer."""
-    media = {"Content-Type": request.media}
-    return httpx.post(server.url + request.path, content=request.body, headers=media, timeout=PATIENCE_S, trust_env=False)
+    return server.post(request.path, content=request.body, headers={"Content-Type": request.media})
 
 
 @contextmanager

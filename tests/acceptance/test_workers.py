@@ -24,10 +24,10 @@ from websockets.sync.client import ClientConnection, connect
 from collector.log_format import JsonFormatter
 from collector.server import bind, port_of
 from tests.fragile_storage import install_plugin
-from tests.in_process import eventually
-from tests.servers import ANSWER_S, STOP_S, Server, clean_environment
+from tests.in_process import PATIENCE_S, eventually
+from tests.servers import STOP_S, Server, clean_environment
 
-WORKERS = 3
+WORKERS = 2
 Answer = TypeVar("Answer")
 
 # SQLite's file, said to be fit for sharing. It cannot be opened while a file named "away" lies beside it; the first start may put it there.
@@ -79,10 +79,10 @@ class Workers(Server):
         rest, _ = self._process.communicate(timeout=STOP_S)
         return rest, self._process.returncode
 
-    def send(self, run_id: str) -> int:
-        """Send an event over a connection of its own and return the status."""
+    def begin(self, run_id: str) -> int:
+        """Tell of a new run, over a connection of its own, and return the status."""
         event = {"event": "flow_started", "flow": "etl", "run_id": run_id}
-        return httpx.post(f"{self.url}/api/v1/events", json=event, timeout=ANSWER_S, trust_env=False).status_code
+        return self.post("/api/v1/events", json=event).status_code
 
     @contextmanager
     def watched(self, run_id: str, times: int) -> Iterator[list[ClientConnection]]:
@@ -110,7 +110,7 @@ class Workers(Server):
 
 @pytest.fixture
 def server(tmp_path: Path, postgres_url: str) -> Iterator[Workers]:
-    """Return a server of three processes."""
+    """Return a server of two processes."""
     with Workers(tmp_path, postgres_url, WORKERS) as running:
         yield running
 
@@ -133,7 +133,7 @@ def serve(*options: str, **environment: str) -> subprocess.CompletedProcess[str]
 
 # R093
 def test_each_of_several_workers_answers_on_the_one_port(server: Workers) -> None:
-    answers = server.ask_all(lambda number: server.send(f"r{number}"), "/api/v1/events")
+    answers = server.ask_all(lambda number: server.begin(f"r{number}"), "/api/v1/events")
 
     assert WORKERS == len(set(server.processes.values()))
     assert {200} == set(answers)
@@ -142,7 +142,7 @@ def test_each_of_several_workers_answers_on_the_one_port(server: Workers) -> Non
 
 # R093 R150
 def test_metrics_are_those_of_all_workers_whoever_is_asked(server: Workers) -> None:
-    sent = server.ask_all(lambda number: server.send(f"r{number}"), "/api/v1/events")
+    sent = server.ask_all(lambda number: server.begin(f"r{number}"), "/api/v1/events")
 
     stored = server.ask_all(lambda _: server.metric("stored_total", signal="events"), "/metrics")
     commits = server.ask_all(lambda _: server.metric("commit_requests_sum"), "/metrics")
@@ -152,7 +152,7 @@ def test_metrics_are_those_of_all_workers_whoever_is_asked(server: Workers) -> N
 
 # R093 R150
 def test_what_a_killed_worker_counted_stays_and_what_it_held_goes(server: Workers) -> None:
-    server.send("r")
+    server.begin("r")
     with server.watched("r", 9) as sockets:
         eventually(lambda: server.metric("sockets", kind="ws") == len(sockets))
 
@@ -166,7 +166,7 @@ def test_what_a_killed_worker_counted_stays_and_what_it_held_goes(server: Worker
 
 def is_broken(socket: ClientConnection) -> bool:
     try:
-        socket.ping().wait(timeout=10)
+        socket.ping().wait(timeout=PATIENCE_S)
         return socket.close_code is not None
     except ConnectionClosed:
         return True
@@ -180,7 +180,7 @@ def test_a_killed_worker_is_replaced_and_nothing_acknowledged_is_lost(server: Wo
         while not done.is_set():
             run_id = f"r{len(acknowledged)}"
             try:
-                acknowledged.extend([run_id] if server.send(run_id) == 200 else [])
+                acknowledged.extend([run_id] if server.begin(run_id) == 200 else [])
             except httpx.TransportError:  # the killed one had it
                 continue
 
@@ -200,7 +200,7 @@ def test_a_killed_worker_is_replaced_and_nothing_acknowledged_is_lost(server: Wo
 
 # R093
 def test_workers_end_with_a_parent_that_is_killed(server: Workers) -> None:
-    server.send("r")
+    server.begin("r")
 
     os.kill(server.pid, signal.SIGKILL)
     rest, ended_with = server.wait_for_the_end()
@@ -214,7 +214,7 @@ def test_workers_end_with_a_parent_that_is_killed(server: Workers) -> None:
 @pytest.mark.parametrize("told", [signal.SIGINT, signal.SIGTERM])
 def test_workers_told_to_stop_end_in_good_order(server: Workers, told: signal.Signals) -> None:
     ended_by = {signal.SIGINT: 130, signal.SIGTERM: -signal.SIGTERM}
-    server.send("r")
+    server.begin("r")
     with server.watched("r", 9) as sockets:
         os.kill(server.pid, told)
 
@@ -228,7 +228,7 @@ def test_workers_told_to_stop_end_in_good_order(server: Workers, told: signal.Si
 def closed_with(socket: ClientConnection) -> int | None:
     try:
         while True:
-            socket.recv(timeout=10)
+            socket.recv(timeout=PATIENCE_S)
     except ConnectionClosed:
         return socket.close_code
 

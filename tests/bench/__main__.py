@@ -15,7 +15,7 @@ from tests.bench.crash import crash
 from tests.bench.days import measure_days
 from tests.bench.ingest import measure_ingest
 from tests.bench.live import measure_live, measure_start
-from tests.bench.pages import measure_pages
+from tests.bench.pages import SPANS, measure_pages
 from tests.bench.places import STORAGES
 from tests.bench.soak import soak
 from tests.bench.table import Figure, say, show
@@ -35,7 +35,7 @@ def main() -> int:
         "ingest": ("Ingest", partial(measure_ingest, profile=asked.profile)),
         "start": ("Cold start", measure_start),
         "live": ("From event to socket", measure_live),
-        "pages": ("A large run", measure_pages),
+        "pages": ("Large runs", partial(measure_pages, spans=asked.spans)),
         "days": ("A new day", measure_days),
     }
     is_right = True
@@ -84,6 +84,7 @@ def _read_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     parser.add_argument("name", nargs="?", default="all", choices=names, help="all: everything but soak, the crash rounds few")
     parser.add_argument("--storage", default="both", choices=["both", *STORAGES])
     parser.add_argument("--profile", action="store_true", help="of ingest: where the server's CPU time goes")
+    parser.add_argument("--spans", type=int, default=SPANS, help="of pages: how many a trace has")
     parser.add_argument("--rounds", type=int, help=f"of crash; {ALL_ROUNDS} unless all benches run")
     parser.add_argument("--replicas", type=int, default=REPLICAS, help="of crash and soak, on Postgres")
     parser.add_argument("--minutes", type=float, default=MINUTES, help="of soak")

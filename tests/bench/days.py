@@ -10,7 +10,7 @@ from pathlib import Path
 
 import psycopg
 
-from collector.model import Batch
+from collector.batch import Batch
 from collector.steady import at, batch_of, run_begun, run_ended
 from storage_plugins.postgres.days import FACT_TABLES
 from storage_plugins.postgres.storage import PostgresStorage
@@ -29,6 +29,8 @@ def measure_days(folder: Path, storage: str) -> list[Figure]:
     if storage == "sqlite":
         return []
     with open_place(storage, folder) as place, closing(_opened(place.url)) as writer, closing(_opened(place.url)) as other:
+        for one in (writer, other):  # connects, and makes what is there on any day but a store's first
+            _timed(one, 0)
         with _reading(place.url):
             with _writing(writer) as quiet:
                 threading.Event().wait(QUIET_S)

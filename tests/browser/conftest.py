@@ -6,12 +6,16 @@ Ask for the server before the page: then the page is closed first, and the serve
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page
 
+from tests import servers
 from tests.browser.chromium import PATIENCE_MS, OpenPage, Watch, chromium
+from tests.browser.list_pages import begun, listed
+from tests.in_process import Server
 
 
 @pytest.fixture(scope="module")
@@ -50,3 +54,18 @@ def open_page(browser: Browser, watch: Watch) -> Iterator[OpenPage]:
 def page(open_page: OpenPage) -> Page:
     """Return a watched page, 1280 by 720."""
     return open_page()
+
+
+@pytest.fixture
+def killable(tmp_path: Path) -> Iterator[servers.Server]:
+    """Return a server that can be killed."""
+    with servers.Server(tmp_path / "data") as one:
+        yield one
+
+
+@pytest.fixture
+def etl(server: Server) -> Server:
+    """Return a server whose lists have a run of the flow etl."""
+    server.send(begun("r1"))
+    listed(server, 1)
+    return server

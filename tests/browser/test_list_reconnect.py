@@ -2,49 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
-
-import httpx
-import pytest
 from playwright.sync_api import Page, expect
 
 from tests import servers
 from tests.browser.chromium import LOST_SOCKET, OpenPage, Watch, open_live, task_row
-from tests.browser.test_list_pages import begun, ended, listed, runs, state
-from tests.browser.test_reconnect import HIDING, NO_SOCKETS, is_same, remember
+from tests.browser.cut_off import HIDING, KEEP_SOCKET, NO_SOCKETS, is_same, remember
+from tests.browser.list_pages import begun, ended, listed, runs, state
 from tests.builders import event
 from tests.in_process import Server, eventually, running
 from viewer.waterfall import row_id
-
-# Keeps the page's socket where a test can speak through it.
-KEEP_SOCKET = """
-window.WebSocket = class extends WebSocket {
-  constructor(...words) { super(...words); window.keptSocket = this; }
-};
-"""
-
-
-@pytest.fixture
-def etl(server: Server) -> Server:
-    """Return a server whose lists have a run of the flow etl."""
-    server.send(begun("r1"))
-    listed(server, 1)
-    return server
-
-
-@pytest.fixture
-def killable(tmp_path: Path) -> Iterator[servers.Server]:
-    """Return a server that can be killed."""
-    with servers.Server(tmp_path / "data") as one:
-        yield one
 
 
 # R089 R097
 def test_what_happened_while_a_killed_server_was_away_is_there_without_a_reload(killable: servers.Server, page: Page, watch: Watch) -> None:
     watch.expect(LOST_SOCKET)
-    tell(killable.url, begun("r1"))
+    killable.send(begun("r1"))
     killable.wait_for("/api/v1/runs", lambda answer: len(answer["items"]) == 1)
     open_live(page, f"{killable.url}/flows")
     remember(page)
@@ -52,7 +24,7 @@ def test_what_happened_while_a_killed_server_was_away_is_there_without_a_reload(
     killable.kill()
     expect(page.locator("#live")).to_have_text("reconnecting")
     with servers.Server(killable.data_dir) as elsewhere:  # the same data at an address the page does not know
-        tell(elsewhere.url, ended("r1"), begun("r2", 1))
+        elsewhere.send(ended("r1"), begun("r2", 1))
     killable.start()
 
     expect(page.locator("#live")).to_have_text("live")
@@ -60,11 +32,6 @@ def test_what_happened_while_a_killed_server_was_away_is_there_without_a_reload(
     expect(state(page, "r1")).to_have_text("SUCCEEDED")
     expect(page.locator("#flows .count")).to_have_text(["1 running", "1 succeeded"])
     assert is_same(page)
-
-
-def tell(url: str, *events: dict[str, Any]) -> None:
-    """Send events to a server in a process of its own."""
-    httpx.post(f"{url}/api/v1/events", json=events, trust_env=False).raise_for_status()
 
 
 # R090 R097

@@ -2,74 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
-
-import httpx
 import pytest
 from playwright.sync_api import Page, expect
 
-from collector.storage import LARGEST_PAGE
+from collector.questions import LARGEST_PAGE
 from tests import servers
-from tests.browser.chromium import LIVE_MS, LOST_SOCKET, Watch, open_live, task_row
+from tests.browser.chromium import LOST_SOCKET, Watch, open_live, task_row
+from tests.browser.cut_off import HIDING, NO_SOCKETS, is_same, remember
 from tests.builders import event
 from tests.in_process import Server, eventually, running
 
 BEGUN = (event("flow_started", flow="etl"), event("task_started", task="load", node="load:1"))
 ENDED = event("task_ok", task="load", node="load:1")
 
-# What a proxy that knows nothing of WebSockets makes of them: they close before they were open.
-NO_SOCKETS = """
-window.WebSocket = class {
-  constructor() { setTimeout(() => this.onclose?.(new CloseEvent("close", { code: 1006 }))); }
-  close() {}
-};
-"""
-# Headless, every page is visible. What the page asks is answered here.
-HIDING = """
-window.hide = (hidden) => {
-  Object.defineProperty(document, "hidden", { configurable: true, get: () => hidden });
-  document.dispatchEvent(new Event("visibilitychange"));
-};
-"""
 TRANSPORTS = {"ws": "", "sse": NO_SOCKETS}
-
-
-def tell(url: str, *events: dict[str, Any]) -> None:
-    """Send events to a server in a process of its own."""
-    httpx.post(f"{url}/api/v1/events", json=events, trust_env=False).raise_for_status()
-
-
-def remember(page: Page) -> None:
-    """Leave a mark in the page that a reload would wipe out."""
-    page.evaluate("window.sameAsBefore = true")
-
-
-def is_same(page: Page) -> bool:
-    """Return whether the page was not loaded again since remember()."""
-    same: bool = page.evaluate("window.sameAsBefore === true")
-    return same
-
-
-@pytest.fixture
-def killable(tmp_path: Path) -> Iterator[servers.Server]:
-    """Return a server that can be killed."""
-    with servers.Server(tmp_path / "data") as one:
-        yield one
 
 
 # R089 R102
 def test_what_was_sent_while_a_killed_server_was_away_is_there_without_a_reload(killable: servers.Server, page: Page, watch: Watch) -> None:
     watch.expect(LOST_SOCKET)
-    tell(killable.url, *BEGUN)
+    killable.send(*BEGUN)
     open_live(page, f"{killable.url}/runs/r1")
     remember(page)
 
     killable.kill()
     expect(page.locator("#live")).to_have_text("reconnecting")
     with servers.Server(killable.data_dir) as elsewhere:  # the same data at an address the page does not know
-        tell(elsewhere.url, ENDED, event("task_log", message="while you were away"), event("task_started", task="save", node="save:1"))
+        elsewhere.send(ENDED, event("task_log", message="while you were away"), event("task_started", task="save", node="save:1"))
     killable.start()
 
     expect(page.locator("#live")).to_have_text("live")
@@ -120,7 +79,7 @@ def test_a_page_that_was_hidden_while_its_run_went_stale_says_so(page: Page) -> 
         eventually(lambda: server.json("/api/v1/runs/r1")["hint"] is not None)
         page.evaluate("hide(false)")
 
-        expect(page.locator("#summary .chip.hint")).to_have_text("STALE", timeout=LIVE_MS)
+        expect(page.locator("#summary .chip.hint")).to_have_text("STALE")
         page.close()
 
 

@@ -22,7 +22,7 @@ from tests.bench.requests import large_request
 from tests.columns import ALL_DIALECTS, AnyRequest, together
 from tests.otlp_bodies import DIALECTS, END_NS, RECEIVED_NS, START_NS, a_span, pairs, span_request
 from tests.postgres import Install, Postgres, binaries
-from tests.storage.test_postgres import EmptyStores
+from tests.storage.empty_stores import EmptyStores
 
 Store = SqliteStorage | PostgresStorage
 

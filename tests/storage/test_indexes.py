@@ -12,7 +12,7 @@ from sqlalchemy.pool import StaticPool
 
 from collector.model import DEFAULT_PROJECT
 from collector.picture import KIND_RUN, RUNNING, Run, RunPicture
-from collector.storage import RunQuery, RunRef
+from collector.questions import RunQuery, RunRef
 from storage_plugins.migrations import bring_up_to_date
 from storage_plugins.sql import facts, folding, lists, news
 from storage_plugins.sql.catalogue import Catalogue

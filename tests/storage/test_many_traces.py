@@ -10,8 +10,8 @@ import pytest
 from sqlalchemy import event
 
 from collector.picture import RUNNING
+from collector.questions import LogQuery, RunQuery
 from collector.steady import SOURCE, batch_of, log_line, plain_span, run_begun, run_work, task_begun
-from collector.storage import LogQuery, RunQuery
 from collector.testing.questions import fold_all, listed_runs, wait_for
 from otel_bridge.facts import Fact
 from otel_bridge.identity import run_key
@@ -53,7 +53,7 @@ def test_a_run_of_more_traces_than_a_statement_takes_is_shown_whole(storage: Sql
     lines = wait_for(storage.reader.read_logs(run_key(SOURCE, "wide"), LogQuery()))
 
     assert view is not None
-    assert TRACES + 1 == len(view.picture.run.trace_ids) == len(view.picture.owners)
+    assert TRACES + 1 == len(view.run.trace_ids)
     assert ["hello"] == [line.message for line in lines.items]
 
 

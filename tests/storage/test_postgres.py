@@ -3,44 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 
-import psycopg
 import pytest
-from psycopg.sql import SQL, Identifier
 
 from collector.storage import Storage
 from collector.testing import RetentionContract, StorageContract
 from storage_plugins.postgres.storage import PostgresStorage
-from storage_plugins.sql.tables import Base
 from tests.postgres import Install, Postgres, binaries
+from tests.storage.empty_stores import EmptyStores
 
 FOLD_EVERY_MS = 5
-# What is in a store before the first fact.
-BEGUN_WITH = {"projects", "clock"}
-
-
-@dataclass
-class EmptyStores:
-    """Databases of one server that are used again, emptied: that takes 3 ms, a copy of an empty store 160-450."""
-
-    server: Postgres
-    free: list[str] = field(default_factory=list)
-    used: list[str] = field(default_factory=list)
-
-    def take(self) -> str:
-        """Return the address of a database without facts."""
-        self.used.append(self.free.pop() if self.free else self.server.create_database())
-        return self.used[-1]
-
-    def empty(self) -> None:
-        """Let all be used again."""
-        for url in self.used:
-            with psycopg.connect(url) as connection:
-                for table in Base.metadata.tables.keys() - BEGUN_WITH:
-                    connection.execute(SQL("DELETE FROM {}").format(Identifier(table)))
-                connection.execute("UPDATE clock SET seq = 0, pruned_seq = 0")
-        self.free, self.used = [*self.free, *self.used], []
 
 
 @pytest.fixture(scope="module", params=binaries(), ids=str)

@@ -4,24 +4,22 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
 
 import psycopg
 import pytest
 
-from collector.model import Batch
+from collector.batch import Batch
 from collector.rows import DAY_NS
 from collector.steady import T0_NS, at, batch_of, log_line, run_begun, run_ended, task_begun, task_ended
 from collector.testing.questions import everything_of, messages_of
 from storage_plugins.postgres.days import FACT_TABLES
 from storage_plugins.postgres.storage import PostgresStorage
 from storage_plugins.sql.tables import partition_name
-from tests.in_process import eventually
-from tests.storage.opened_postgres import ask, opened, tell
+from tests.in_process import PATIENCE_S, eventually
+from tests.storage.opened_postgres import ask, hurry, opened, reading, tell
 
 DAY_S = 86_400
 TODAY = T0_NS // DAY_NS
-PATIENCE_S = 20.0
 
 PARTITIONS = "SELECT relname FROM pg_class JOIN pg_inherits ON pg_class.oid = inhrelid WHERE relkind = 'r' AND NOT inhdetachpending"
 
@@ -48,17 +46,8 @@ def partitions_of(url: str, day: int) -> set[str]:
     return {table for table in FACT_TABLES if partition_name(table, TODAY + day) in found}
 
 
-@contextmanager
-def reading(url: str) -> Iterator[None]:
-    """Read every fact, in a transaction that stays open."""
-    with psycopg.connect(url) as reader:
-        for table in FACT_TABLES:
-            reader.execute(f"SELECT count(*) FROM {table}".encode())
-        yield
-
-
 def test_a_day_is_made_beside_a_reader_and_a_writer_that_take_their_time(postgres_url: str) -> None:
-    tell(postgres_url, f"ALTER DATABASE {postgres_url.rpartition('/')[2]} SET lock_timeout = '100ms'".encode())
+    hurry(postgres_url)
     with opened(postgres_url) as storage:
         storage.writer.write(of_day(0))
         with reading(postgres_url), psycopg.connect(postgres_url) as writer:

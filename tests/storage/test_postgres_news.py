@@ -18,12 +18,9 @@ from collector.testing.questions import fold_all, view_of, wait_for
 from otel_bridge.facts import ProcessBeat
 from otel_bridge.identity import run_key
 from storage_plugins.postgres.storage import PostgresStorage
-from tests.in_process import eventually
+from tests.in_process import PATIENCE_S, eventually
 from tests.postgres import Postgres
-from tests.storage.opened_postgres import ask, opened
-
-PATIENCE_S = 20.0
-WAITING = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+from tests.storage.opened_postgres import ask, opened, waiting
 
 
 @pytest.fixture
@@ -110,7 +107,7 @@ def held_up(storage: Storage, url: str, run_id: str) -> Iterator[None]:
     with psycopg.connect(url) as gate:
         gate.execute("INSERT INTO processes (project, process, heard_ns, interval_ms, exited_ns) VALUES (1, 'gate', 0, 0, 0)")
         slow.start()
-        eventually(lambda: ask(url, WAITING) == [(1,)])
+        eventually(lambda: waiting(url) == 1)
         yield
         gate.rollback()
     slow.join()

@@ -8,8 +8,9 @@ import psycopg
 import pytest
 
 from collector.picture import RUNNING, SUCCEEDED
+from collector.questions import LogQuery, RunQuery
 from collector.steady import SOURCE, batch_of, log_line, run_begun, run_ended
-from collector.storage import LogQuery, RunQuery, Storage
+from collector.storage import Storage
 from collector.testing.questions import fold_all, listed_runs, messages_of, view_of, wait_for
 from otel_bridge.identity import run_key
 from tests.postgres import Postgres

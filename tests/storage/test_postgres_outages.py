@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import pytest
 
@@ -15,11 +16,11 @@ from collector.testing.questions import fold_all, listed_runs, wait_for
 from storage_plugins.postgres import connections, writer
 from storage_plugins.postgres import storage as storing
 from storage_plugins.postgres.storage import PostgresStorage
+from tests.in_process import PATIENCE_S
 from tests.postgres import Postgres
 from tests.storage.opened_postgres import opened
 
 WITHIN_S = 1.0
-PATIENCE_S = 20.0
 
 Work = Callable[[Storage], object]
 
@@ -40,19 +41,21 @@ def fold(storage: Storage) -> object:
     return storage.writer.fold(0)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def own() -> Iterator[Postgres]:
-    """A server that no other test uses."""
+    """A server for these tests alone. Each leaves it as it was: it runs."""
     with Postgres(fsync=False) as server:
         yield server
 
 
-@pytest.fixture
-def impatient(storage: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Once the storage is open, nothing waits long for the server."""
-    for module, name in ((writer, "WRITE_WITHIN_S"), (writer, "FOLD_WITHIN_S"), (storing, "READ_WITHIN_S")):
-        monkeypatch.setattr(module, name, WITHIN_S)
-    monkeypatch.setattr(connections, "CONNECT_TIMEOUT_S", 2)
+@contextmanager
+def impatient() -> Iterator[None]:
+    """Nothing waits long for the server."""
+    with pytest.MonkeyPatch.context() as patch:
+        for module, name in ((writer, "WRITE_WITHIN_S"), (writer, "FOLD_WITHIN_S"), (storing, "READ_WITHIN_S")):
+            patch.setattr(module, name, WITHIN_S)
+        patch.setattr(connections, "CONNECT_TIMEOUT_S", 2)
+        yield
 
 
 @pytest.fixture
@@ -65,21 +68,19 @@ def storage(own: Postgres) -> Iterator[PostgresStorage]:
         yield storage
 
 
-@pytest.mark.usefixtures("impatient")
 @pytest.mark.parametrize("work", [write, read, fold])
 def test_a_server_that_hangs_without_closing_its_connections_is_noticed_in_time(own: Postgres, storage: Storage, work: Work) -> None:
     own.pause()
-    with pytest.raises(Unavailable):
+    with impatient(), pytest.raises(Unavailable):
         work(storage)
     own.resume()
 
     work(storage)
 
 
-@pytest.mark.usefixtures("impatient")
 def test_what_was_refused_while_the_server_hung_can_be_sent_again(own: Postgres, storage: Storage) -> None:
     own.pause()
-    with pytest.raises(Unavailable):
+    with impatient(), pytest.raises(Unavailable):
         storage.writer.write(batch_of(run_begun("again")))
     own.resume()
     storage.writer.write(batch_of(run_begun("again")))

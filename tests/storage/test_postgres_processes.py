@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from collector.storage import RunQuery
+from collector.questions import RunQuery
 from collector.testing.questions import fold_all, listed_runs, shown_in_lists, wait_for
 from otel_bridge import conventions as c
 from otel_bridge.identity import run_key
@@ -21,7 +21,7 @@ from otel_bridge.lifecycle import facts_of
 from storage_plugins.postgres.storage import PostgresStorage
 from tests.builders import RECEIVED_NS, Store, at
 from tests.oracle import expect
-from tests.storage.opened_postgres import ask, opened
+from tests.storage.opened_postgres import ask, deadlocks, opened
 from tests.storage.postgres_processes import start
 from tests.unit.test_fold_properties import told_by
 
@@ -123,12 +123,12 @@ def test_four_writers_and_killed_folds_end_in_the_greatest_facts_and_their_fold(
         view = wait_for(delivered.reader.view_run(key))
         facts = wait_for(delivered.reader.read_trace(key))
         assert view is not None
-        assert expect(events) == told_by(view.picture)
-        assert shown_in_lists(view.picture.run) == shown_in_lists(cached[run_id])
+        assert expect(events) == told_by(view)
+        assert shown_in_lists(view.run) == shown_in_lists(cached[run_id])
         assert greatest(row for row in expected.spans.values() if row.run_key == key) == greatest(facts.spans)
         assert greatest(row for row in expected.moments.values() if row.run_key == key) == greatest(facts.moments)
         assert [1] == [times for line, times in Counter(row.digest for row in facts.logs if row.stamped).items()]
-    assert [(0,)] == ask(postgres_url, "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()")
+    assert 0 == deadlocks(postgres_url)
     assert [(0,)] == ask(postgres_url, "SELECT count(*) FROM run_dirty")
 
 

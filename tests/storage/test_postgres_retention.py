@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
 
 import psycopg
 import pytest
 
+from collector.answers import Expired
 from collector.errors import Unavailable
 from collector.model import DEFAULT_PROJECT
 from collector.picture import RUNNING, SUCCEEDED
+from collector.questions import WHOLE
 from collector.rows import DAY_NS
 from collector.steady import SOURCE, T0_NS, at, batch_of, log_line, run_begun, task_begun, task_ended
-from collector.storage import Expired
 from collector.testing.questions import fold_all, listed_runs, messages_of, view_of
 from collector.testing.retention import DAY_S, LATER, expire_all
 from collector.testing.stories import story
@@ -23,11 +23,13 @@ from otel_bridge.identity import run_key
 from storage_plugins.postgres import ground
 from storage_plugins.postgres.days import FACT_TABLES, LOCK_PART
 from storage_plugins.postgres.storage import PostgresStorage
-from storage_plugins.sql.reader import view_run
+from storage_plugins.sql.large_runs import LARGE_FACTS
 from storage_plugins.sql.tables import partition_name
+from storage_plugins.sql.views import view_run
 from tests.in_process import eventually
-from tests.storage.kept_postgres import DEADLOCKS, NO_DAY, counts, keeping, many
-from tests.storage.opened_postgres import ask, tell
+from tests.storage.kept_postgres import counts, keeping
+from tests.storage.old_facts import NO_DAY, many
+from tests.storage.opened_postgres import ask, deadlocks, hurry, reading, tell
 from tests.storage.postgres_processes import start
 
 FIRST_DAY = T0_NS // DAY_NS
@@ -41,20 +43,6 @@ def storage(postgres_url: str) -> Iterator[PostgresStorage]:
     """An empty store that keeps facts for two days."""
     with keeping(postgres_url) as storage:
         yield storage
-
-
-@contextmanager
-def reading(url: str) -> Iterator[None]:
-    """Read every fact, in a transaction that stays open."""
-    with psycopg.connect(url) as reader:
-        for table in FACT_TABLES:
-            reader.execute(f"SELECT count(*) FROM {table}".encode())
-        yield
-
-
-def in_a_hurry(url: str) -> None:
-    """Let who connects from now on fail where it has to wait for a lock for long."""
-    tell(url, f"ALTER DATABASE {url.rpartition('/')[2]} SET lock_timeout = '50ms'")
 
 
 def tables_of(url: str, day: int) -> set[str]:
@@ -93,12 +81,12 @@ def test_an_open_run_is_read_the_same_before_and_after_its_day_goes(storage: Pos
     storage.writer.write(batch_of(run_begun("r1"), task_begun("r1", "a:1", 1), task_ended("r1", "a:1", 2), task_ended("r1", "a:1", 3)))
     storage.writer.write(batch_of(log_line("r1", "still here", 2 * DAY_S), received_s=2 * DAY_S))
     fold_all(storage)
-    before, cached = view_of(storage, "r1").picture, listed_runs(storage)[0].run
+    before, cached = view_of(storage, "r1"), listed_runs(storage)[0].run
 
     expire_all(storage)
     fold_all(storage)
 
-    after = view_of(storage, "r1").picture
+    after = view_of(storage, "r1")
     assert (before.tasks, before.run.counts, before.run.started_ns) == (after.tasks, after.run.counts, after.run.started_ns)
     assert (cached.counts, cached.status) == (listed_runs(storage)[0].run.counts, RUNNING)
     assert set() == tables_of(postgres_url, 0)
@@ -115,13 +103,13 @@ def test_a_view_from_before_the_day_went_is_whole(storage: PostgresStorage, post
     with storage.snapshot() as connection:
         connection.exec_driver_sql("SELECT 1")
         expire_all(storage)
-        seen = view_run(connection, DEFAULT_PROJECT, run_key(SOURCE, "r1"))
+        seen = view_run(connection, DEFAULT_PROJECT, run_key(SOURCE, "r1"), WHOLE, LARGE_FACTS)
         assert {"spans", "span_moments", "logs"} == tables_of(postgres_url, 0)
 
     expire_all(storage)
 
     assert seen is not None
-    assert {SUCCEEDED: 1} == seen.picture.run.counts == view_of(storage, "r1").picture.run.counts
+    assert {SUCCEEDED: 1} == seen.run.counts == view_of(storage, "r1").run.counts
     assert set() == tables_of(postgres_url, 0)
 
 
@@ -139,10 +127,10 @@ def test_the_greater_of_a_kept_fact_and_one_of_no_day_stays(storage: PostgresSto
 
 # R097
 def test_dropping_a_day_beside_a_long_reader_holds_up_no_writer(each_postgres_url: str) -> None:
-    """Neither one that commits nor one that makes days: each would fail after 50 ms."""
+    """Neither one that commits nor one that makes days: each would fail after half a second."""
     with keeping(each_postgres_url) as storage, keeping(each_postgres_url) as other:
         storage.writer.write(many(20))
-        in_a_hurry(each_postgres_url)
+        hurry(each_postgres_url)
         over = threading.Event()
         written: list[int] = []
 
@@ -166,7 +154,7 @@ def test_dropping_a_day_beside_a_long_reader_holds_up_no_writer(each_postgres_ur
 
     assert 1 == len(pending)
     assert len(written) == counts(each_postgres_url)["span_moments"] > 30
-    assert (set(), [(0,)]) == (tables_of(each_postgres_url, 0), ask(each_postgres_url, DEADLOCKS))
+    assert (set(), 0) == (tables_of(each_postgres_url, 0), deadlocks(each_postgres_url))
 
 
 # R097
@@ -186,13 +174,13 @@ def test_a_day_that_waited_for_a_reader_goes_when_the_reader_has_gone(storage: P
 
 # R097
 def test_who_makes_a_day_does_not_wait_for_who_makes_or_drops_another(storage: PostgresStorage, postgres_url: str) -> None:
-    in_a_hurry(postgres_url)
+    hurry(postgres_url)
     with keeping(postgres_url) as other, psycopg.connect(postgres_url) as maker:
         for table in FACT_TABLES:
             maker.execute(LOCK_PART, (partition_name(table, FIRST_DAY),))
         other.writer.write(batch_of(run_begun("r1", DAY_S), received_s=DAY_S))
 
-    assert ["r1"] == [view_of(storage, "r1").picture.run.run_id]
+    assert ["r1"] == [view_of(storage, "r1").run.run_id]
 
 
 # R156

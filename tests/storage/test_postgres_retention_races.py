@@ -26,13 +26,12 @@ from storage_plugins.sql.catalogue import Catalogue
 from storage_plugins.sql.folding import Mark, fold_marks, write_round
 from storage_plugins.sql.sweep import NotNow
 from tests.in_process import eventually
-from tests.storage.kept_postgres import DEADLOCKS, KEPT_DAYS, NO_DAY, counts, keeping, many, on_the_ground
-from tests.storage.opened_postgres import ask, tell
+from tests.storage.kept_postgres import counts, keeping, on_the_ground
+from tests.storage.old_facts import KEPT_DAYS, NO_DAY, many
+from tests.storage.opened_postgres import deadlocks, tell, waiting
 
 CUT = shared.Cut(LATER // DAY_NS - KEPT_DAYS)
 LATE = batch_of(task_ended("r1", "late:1", 1000 * DAY_S), received_s=3 * DAY_S)
-
-WAITING = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
 
 
 @pytest.fixture
@@ -56,7 +55,7 @@ def test_two_replicas_that_sweep_at_once_beside_folds_end_without_a_deadlock(sto
         expire_all(storage)
 
     assert {0} == set(counts(postgres_url).values())
-    assert [(0,)] == ask(postgres_url, DEADLOCKS)
+    assert 0 == deadlocks(postgres_url)
 
 
 @contextmanager
@@ -83,7 +82,7 @@ def test_a_fact_that_is_being_written_keeps_its_run(storage: PostgresStorage, po
         holder.execute("SELECT * FROM processes FOR UPDATE")
         writer = threading.Thread(target=storage.writer.write, args=(late,))
         writer.start()
-        eventually(lambda: ask(postgres_url, WAITING) == [(1,)])
+        eventually(lambda: waiting(postgres_url) == 1)
         with pytest.raises(NotNow), one.forgetting() as connection:
             frozen.forget(connection, gone)
         holder.rollback()
@@ -91,7 +90,7 @@ def test_a_fact_that_is_being_written_keeps_its_run(storage: PostgresStorage, po
         with one.forgetting() as connection:
             frozen.forget(connection, gone)
 
-    assert ["late:1"] == [task.node for task in view_of(storage, "r1").picture.tasks]
+    assert ["late:1"] == [task.node for task in view_of(storage, "r1").tasks]
 
 
 # R156
@@ -102,10 +101,10 @@ def test_a_fact_that_comes_while_its_run_is_forgotten_makes_it_again(storage: Po
         with one.forgetting() as connection:
             frozen.forget(connection, gone)
             writer.start()
-            eventually(lambda: ask(postgres_url, WAITING) == [(1,)])
+            eventually(lambda: waiting(postgres_url) == 1)
         writer.join()
 
-    assert ["late:1"] == [task.node for task in view_of(storage, "r1").picture.tasks]
+    assert ["late:1"] == [task.node for task in view_of(storage, "r1").tasks]
     fold_all(storage)
     assert 1 == len(listed_runs(storage))
 
@@ -145,7 +144,7 @@ def test_a_run_that_is_being_folded_is_frozen_afterwards(storage: PostgresStorag
         with one.writing() as connection:
             plan = storage.writer._rounds.read(connection, LATER)
             freezer.start()
-            eventually(lambda: ask(postgres_url, WAITING) == [(1,)])
+            eventually(lambda: waiting(postgres_url) == 1)
             storage.writer._rounds.write(connection, plan, Catalogue(), LATER)
         freezer.join()
 

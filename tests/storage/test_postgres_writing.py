@@ -9,21 +9,17 @@ from concurrent.futures import ThreadPoolExecutor
 import psycopg
 import pytest
 
+from collector.batch import Batch
 from collector.errors import Rejected
-from collector.model import Batch
 from collector.steady import at, batch_of, log_line, run_begun, run_ended, task_begun, task_ended
 from collector.storage import Storage
 from collector.testing.questions import everything_of, messages_of, view_of
 from otel_bridge.facts import Fact
 from storage_plugins.postgres.storage import PostgresStorage
 from storage_plugins.postgres.writer import STAGED_BATCHES
-from tests.in_process import eventually
+from tests.in_process import PATIENCE_S, eventually
 from tests.postgres import Postgres
-from tests.storage.opened_postgres import ask, opened
-
-PATIENCE_S = 20.0
-WAITING = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
-DEADLOCKS = "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()"
+from tests.storage.opened_postgres import deadlocks, opened, waiting
 
 
 @pytest.fixture
@@ -49,7 +45,7 @@ def test_content_that_postgres_does_not_take_is_refused_and_costs_nobody_else_an
         storage.writer.write(batch_of(run_begun("r1")))
 
     assert [] == messages_of(storage, "r1")
-    assert [] == view_of(storage, "r1").picture.tasks
+    assert [] == view_of(storage, "r1").tasks
 
 
 # --- duplicates ------------------------------------------------------------------------------------------------------------------------
@@ -89,7 +85,7 @@ def test_of_conflicting_facts_the_greatest_stays_in_one_batch_and_over_several(s
     storage.writer.write(with_all)
 
     assert one_by_one == everything_of(storage, "r1")
-    assert (at(0), at(4)) == (one_by_one[0].run.started_ns, one_by_one[0].run.finished_ns)
+    assert (at(0), at(4)) == (one_by_one[0].started_ns, one_by_one[0].finished_ns)
 
 
 def test_after_a_duplicate_batches_are_staged_for_a_while_and_then_copied_straight_again() -> None:
@@ -122,13 +118,13 @@ def test_two_replicas_that_get_the_same_events_in_another_order_do_not_wait_for_
         with psycopg.connect(postgres_url) as gate:
             gate.execute("DELETE FROM logs")
             writes = [threads.submit(storage.writer.write, batch) for storage, batch in ((one, there), (other, back))]
-            eventually(lambda: ask(postgres_url, WAITING) == [(2,)])
+            eventually(lambda: waiting(postgres_url) == 2)
             gate.commit()
         for write in writes:
             write.result(PATIENCE_S)
 
         assert ["e1", "e2", "e3"] == sorted(messages_of(one, "r1"))
-    assert [(0,)] == ask(postgres_url, DEADLOCKS)
+    assert 0 == deadlocks(postgres_url)
 
 
 def test_writers_of_the_same_facts_at_once_store_each_once(postgres_url: str) -> None:
@@ -146,7 +142,7 @@ def test_writers_of_the_same_facts_at_once_store_each_once(postgres_url: str) ->
         found = [messages_of(one, f"r{number}") for number in range(20)]
 
     assert [["hello", "stamped"]] * 20 == [sorted(lines) for lines in found]
-    assert [(0,)] == ask(postgres_url, DEADLOCKS)
+    assert 0 == deadlocks(postgres_url)
 
 
 def run_at_once(work: Callable[[int], None]) -> None:

@@ -6,7 +6,7 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
-from collector.model import Batch
+from collector.batch import Batch
 from collector.steady import batch_of, plain_span
 from collector.testing.questions import fold_all
 from collector.testing.retention import LATER, expire_all

@@ -11,26 +11,24 @@ from pathlib import Path
 import pytest
 from sqlalchemy import event
 
+from collector.answers import Expired
 from collector.errors import Unavailable
-from collector.model import Batch
 from collector.picture import RUNNING, SUCCEEDED
 from collector.rows import DAY_NS
 from collector.steady import at, batch_of, log_line, plain_span, run_begun, run_ended, task_ended
-from collector.storage import Expired
 from collector.testing.questions import fold_all, listed_runs, view_of
 from collector.testing.retention import DAY_S, LATER, expire_all
 from collector.testing.stories import RUN_SPAN, TRACE, begun_in_trace, span_id_of, story, trace_id_of
 from otel_bridge.facts import RANK_OTLP, LogLine, ProcessBeat, Work
 from storage_plugins.sql import frozen
 from storage_plugins.sql import retention as shared
-from storage_plugins.sql.tables import FACTS, Span, table_of
+from storage_plugins.sql.tables import Span
 from storage_plugins.sqlite import retention
 from storage_plugins.sqlite.storage import SqliteStorage
+from tests.in_process import PATIENCE_S
+from tests.storage.old_facts import EMPTIED, KEPT_DAYS, NO_DAY, many
 
-KEPT_DAYS = 2
 CUT = shared.Cut(LATER // DAY_NS - KEPT_DAYS)
-# Its clock is wrong by years.
-NO_DAY = run_ended("r1", 1000 * DAY_S)
 FOLD_EVERY_MS = 0
 
 
@@ -55,17 +53,10 @@ def keeping(path: Path) -> SqliteStorage:
     return storage
 
 
-def many(count: int) -> Batch:
-    """Return so many plain traces of the first day, of two spans each."""
-    spans = [(plain_span(trace, 1, "GET /", 0), plain_span(trace, 2, "load", 0, parent=1)) for trace in range(1, count + 1)]
-    return batch_of(*(span for pair in spans for span in pair))
-
-
 def counts(path: Path) -> dict[str, int]:
     """Count the rows of every table that retention empties."""
-    names = [*(table_of(table).name for table in FACTS), "runs", "run_traces", "run_dirty", "run_changes", "processes"]
     with closing(sqlite3.connect(path)) as connection:
-        return {name: connection.execute(f"SELECT count(*) FROM {name}").fetchone()[0] for name in names}
+        return {name: connection.execute(f"SELECT count(*) FROM {name}").fetchone()[0] for name in EMPTIED}
 
 
 # R156
@@ -140,13 +131,13 @@ def test_one_step_is_done_at_a_time(storage: SqliteStorage) -> None:
 
     def wait(*_: object) -> None:
         reads.set()
-        go_on.wait(10)
+        go_on.wait(PATIENCE_S)
 
     assert storage._engine is not None
     event.listen(storage._engine, "checkout", wait)
     first = threading.Thread(target=storage.writer.expire, args=(LATER,))
     first.start()
-    reads.wait(10)
+    reads.wait(PATIENCE_S)
 
     second = storage.writer.expire(LATER)
 
@@ -188,7 +179,7 @@ def test_an_open_run_that_is_too_large_loses_its_old_facts(storage: SqliteStorag
 
     (listed,) = listed_runs(storage)
     assert (RUNNING, True, 3) == (listed.run.status, listed.run.partly_deleted, sum(listed.run.counts.values()))
-    assert ["late:1"] == [task.node for task in view_of(storage, "r1").picture.tasks]
+    assert ["late:1"] == [task.node for task in view_of(storage, "r1").tasks]
 
 
 # R156
@@ -268,7 +259,7 @@ def test_a_run_that_gets_a_fact_on_its_way_out_stays(storage: SqliteStorage) -> 
         forgotten = frozen.forget(connection, gone)
 
     assert (1, 0) == (len(gone.claims), forgotten)
-    assert ["late:1"] == [task.node for task in view_of(storage, "r1").picture.tasks]
+    assert ["late:1"] == [task.node for task in view_of(storage, "r1").tasks]
 
 
 # R156

@@ -14,7 +14,7 @@ from collector.otlp.together import LOADER, TogetherDecoder
 from tests.columns import good
 from tests.otlp_bodies import DIALECTS, RECEIVED_NS, a_span, span_request
 
-PATIENCE_S = 20.0
+PATIENCE_S = 60.0
 BODIES = [span_request(a_span(name=name)).SerializeToString() for name in ("a", "b")] + [b"\xff"]
 TIMES = [RECEIVED_NS] * 3
 

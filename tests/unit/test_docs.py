@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from collector import hookspecs
+from collector.metrics import Metrics
 from collector.settings import Settings
 from otel_bridge.lifecycle import EVENTS
 from tests.in_process import running
@@ -60,6 +61,14 @@ def test_every_hook_is_explained_with_its_arguments() -> None:
     for name, hook in hooks.items():
         for argument in (name, *inspect.signature(hook).parameters):
             assert f"`{argument}" in DOCS["plugins.md"] or f"{argument}" in DOCS["plugins.md"], argument
+
+
+# R150
+def test_every_metric_has_its_line_and_no_line_is_of_another() -> None:
+    registry = Metrics().registry
+    metrics = {family.name + ("_total" if family.type == "counter" else "") for family in registry.collect()}
+
+    assert sorted(metrics) == sorted(re.findall(r"^\| `(flowspan_\w+)` \|", DOCS["metrics.md"], re.MULTILINE))
 
 
 def test_every_route_has_its_line() -> None:

@@ -8,16 +8,19 @@ import pytest
 
 from collector.picture import CANCELLED, FAILED, PAUSED, PENDING, QUEUED, RUNNING, SKIPPED, SUCCEEDED
 from otel_bridge import conventions as c
-from otel_bridge.facts import SpanEnd
 from otel_bridge.identity import run_key
 from otel_bridge.lifecycle import facts_of
 from tests.builders import (
+    LOAD,
     R1,
     RECEIVED_NS,
+    RUN,
     TRACE,
     Store,
     at,
     event,
+    load,
+    load_span,
     moment,
     picture_of,
     picture_of_facts,
@@ -28,17 +31,6 @@ from tests.builders import (
     task_of,
     work,
 )
-
-RUN = work(c.ROLE_RUN)
-LOAD = work(c.ROLE_TASK, "load:1", attempt=0)
-
-
-def load(name: str, ms: int | None, **fields: Any) -> dict[str, Any]:
-    return event(f"task_{name}", ms, task="load", node="load:1", **fields)
-
-
-def load_span(**columns: Any) -> SpanEnd:
-    return span("load", "etl", work=LOAD, **columns)
 
 
 def state_of(*payloads: dict[str, Any]) -> str:

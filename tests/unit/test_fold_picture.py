@@ -12,13 +12,17 @@ from otel_bridge.facts import Fact, LogLine, SpanEnd, SpanMoment
 from otel_bridge.identity import run_key
 from otel_bridge.lifecycle import facts_of
 from tests.builders import (
+    LOAD,
     MS,
     R1,
     RECEIVED_NS,
+    RUN,
     TRACE,
     Store,
     at,
     event,
+    load,
+    load_span,
     moment,
     only_fact,
     picture_of,
@@ -31,18 +35,6 @@ from tests.builders import (
     task_of,
     work,
 )
-
-RUN = work(c.ROLE_RUN)
-LOAD = work(c.ROLE_TASK, "load:1", attempt=0)
-
-
-def load(name: str, ms: int | None, **fields: Any) -> dict[str, Any]:
-    return event(f"task_{name}", ms, task="load", node="load:1", **fields)
-
-
-def load_span(**columns: Any) -> SpanEnd:
-    return span("load", "etl", work=LOAD, **columns)
-
 
 # --- what else the picture says --------------------------------------------------------------------------------------------------------
 

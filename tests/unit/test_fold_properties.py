@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from collector.answers import RunView
 from collector.picture import RunPicture
 from otel_bridge import conventions as c
 from otel_bridge.identity import run_key
@@ -27,7 +28,7 @@ TASK_VERBS = (
 NODES = ("load:1", "load:2", "clean:1")
 
 
-def told_by(picture: RunPicture) -> ExpectedRun:
+def told_by(picture: RunPicture | RunView) -> ExpectedRun:
     """Put a picture in the oracle's words."""
     run = picture.run
     tasks = {

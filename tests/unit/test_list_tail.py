@@ -9,18 +9,18 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 import pytest
 
 from collector import list_tail
+from collector.answers import FlowSummary, ListChanges, Resync, RunSummary
 from collector.errors import Unavailable
 from collector.list_tail import ListNews, ListTail, ListWatcher
 from collector.metrics import Metrics
 from collector.steady import batch_of, run_begun
-from collector.storage import FlowSummary, ListChanges, Resync, RunSummary
 from collector.testing.questions import fold_all
 from collector.testing.stories import run_of_flow
 from otel_bridge.facts import Fact
 from storage_plugins.sql.reader import SqlReader
 from storage_plugins.sqlite.storage import SqliteStorage
 
-PATIENCE_S = 10.0
+PATIENCE_S = 60.0
 
 
 class TroubledReader(SqlReader):

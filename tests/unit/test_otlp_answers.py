@@ -12,7 +12,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord
 from opentelemetry.proto.metrics.v1.metrics_pb2 import Exemplar, Gauge, Metric, NumberDataPoint, ResourceMetrics, ScopeMetrics, Sum
 
-from collector.model import Batch
+from collector.batch import Batch
 from collector.otlp import METRICS_NOT_STORED, Encoding, Signal, decode_metrics, encode_response, encode_status, encode_trace
 from collector.verdict import Refusal, Verdict
 from tests.otlp_bodies import (

@@ -11,7 +11,6 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
-from opentelemetry.sdk.trace.id_generator import IdGenerator
 from opentelemetry.trace import Link, NonRecordingSpan, SpanContext, SpanKind, StatusCode, TraceFlags, set_span_in_context
 
 from collector.otlp import encode_trace
@@ -19,23 +18,13 @@ from collector.verdict import Decoded
 from otel_bridge.facts import RANK_OTLP
 from otel_bridge.identity import run_key
 from tests.otlp_bodies import END_NS, SPAN_ID, START_NS, TRACE_ID, as_read, logs, traces
-
-
-class _SteadyIds(IdGenerator):
-    def __init__(self) -> None:
-        self._spans = iter(range(0xA1, 0xFF))
-
-    def generate_trace_id(self) -> int:
-        return int.from_bytes(TRACE_ID)
-
-    def generate_span_id(self) -> int:
-        return next(self._spans)
+from tests.steady_ids import SteadyIds
 
 
 def _sdk_request() -> ExportTraceServiceRequest:
     """Return what the SDK's exporter puts on the wire for a run with one task."""
     exporter = InMemorySpanExporter()
-    provider = TracerProvider(id_generator=_SteadyIds(), resource=Resource({"service.name": "shop"}), shutdown_on_exit=False)
+    provider = TracerProvider(id_generator=SteadyIds(TRACE_ID), resource=Resource({"service.name": "shop"}), shutdown_on_exit=False)
     provider.add_span_processor(SimpleSpanProcessor(exporter))
     tracer = provider.get_tracer("lib", "1.2", schema_url="https://example.org/s", attributes={"k": 1})
     run = tracer.start_span(

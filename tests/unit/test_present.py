@@ -6,17 +6,17 @@ import math
 
 import pytest
 
-from collector.picture import FAILED, PENDING, RUNNING, SUCCEEDED, Attempt, Run, RunPicture, TaskRun
-from collector.storage import FlowSummary, Heard, LogEntry, RunSummary, RunView
+from collector.answers import FlowSummary, Heard, LogEntry, RunSummary, RunView
+from collector.picture import FAILED, PENDING, RUNNING, SUCCEEDED, Attempt, Run, TaskRun, choose_tasks, culprit_of, extent_of
 from viewer import schemas
 from viewer.addresses import BadQuestion, run_address
 from viewer.display import head_of, log_row
 from viewer.levels import min_severity
 from viewer.login import local_path
-from viewer.present import LOST, STALE, browser_safe, flow_data, hint_of, log_data, run_data, summary_of, view_tasks
+from viewer.present import LOST, STALE, browser_safe, flow_data, hint_of, log_data, run_data, summary_of, task_data
 from viewer.streams import encode_event
 from viewer.texts import clip, duration_text
-from viewer.waterfall import MOST_ROWS, choose_tasks, row_id, task_line, window_of
+from viewer.waterfall import MOST_ROWS, row_id, task_line, window_of
 
 SECOND = 10**9
 START = 1_700_000_000 * SECOND
@@ -27,7 +27,8 @@ def make_run(status: str = RUNNING, run_id: str = "r1") -> Run:
 
 
 def make_view(run: Run, *tasks: TaskRun) -> RunView:
-    return RunView(RunPicture(run, list(tasks), {}), 7, "c", Heard(), "flow-id", {"load": "task-id"})
+    extent, culprit = extent_of(run, tasks), culprit_of(tasks)
+    return RunView(run, list(tasks), 7, "c", Heard(), "flow-id", {"load": "task-id"}, extent, culprit)
 
 
 def make_task(node: str, status: str = RUNNING, started_s: int = 0, finished_s: int = 0) -> TaskRun:
@@ -61,7 +62,7 @@ def test_a_task_run_is_told_in_the_declared_fields_and_no_others() -> None:
     task = make_task("load:1", FAILED, 1, 3)
     task.attempts, task.priority, task.error = [Attempt(1, FAILED, START, START + 1, "boom")], 2**60, "boom"
 
-    (data,) = view_tasks(make_view(make_run(), task))
+    data = task_data(task, "r1", "task-id")
 
     assert data == schemas.TaskRun.model_validate(data).model_dump()
     assert ("load:1", "task-id", 2000.0, str(2**60)) == (data["id"], data["task_id"], data["duration_ms"], data["priority"])
@@ -248,7 +249,7 @@ def test_a_page_of_too_many_task_runs_keeps_the_failed_ones() -> None:
     tasks = [make_task(str(number), SUCCEEDED, number, number + 1) for number in range(MOST_ROWS + 50)]
     tasks[-1].status = FAILED
 
-    shown = choose_tasks(tasks)
+    shown = choose_tasks(tasks, MOST_ROWS)
 
     assert MOST_ROWS == len(shown)
     assert tasks[-1] is shown[-1]

@@ -10,16 +10,15 @@ from dataclasses import dataclass, field
 import pytest
 
 from collector import retention
+from collector.answers import Expired
 from collector.errors import Unavailable
 from collector.metrics import Metrics
 from collector.picture import KIND_RUN, RUNNING, Run
 from collector.retention import Retention
 from collector.rows import DAY_NS
-from collector.storage import Expired
-from tests.strict_store import StrictStore
+from tests.strict_store import PATIENCE_S, StrictStore
 from viewer.display import deleted_text
 
-PATIENCE_S = 10.0
 # Noon of a day.
 NOW_NS = 20_000 * DAY_NS + DAY_NS // 2
 

@@ -8,11 +8,12 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 
 import pytest
 
+from collector.answers import RunView
+from collector.batch import Batch
 from collector.errors import Unavailable
 from collector.metrics import Metrics
-from collector.model import Batch
+from collector.questions import WHOLE, LogQuery, ViewQuery
 from collector.steady import SOURCE, batch_of, log_line, plain_span, run_begun, task_begun
-from collector.storage import LogQuery, RunView
 from collector.tail import Subscription, Tail
 from otel_bridge.identity import run_key
 from storage_plugins.sql.reader import SqlReader
@@ -27,12 +28,12 @@ class TroubledReader(SqlReader):
     meanwhile: Callable[[], Awaitable[None]] | None = None
     failures = 0
 
-    async def view_run(self, run_key: bytes) -> RunView | None:
+    async def view_run(self, run_key: bytes, query: ViewQuery = WHOLE) -> RunView | None:
         """See Reader."""
         if self.failures:
             self.failures -= 1
             raise Unavailable("not just now")
-        view = await super().view_run(run_key)
+        view = await super().view_run(run_key, query)
         if self.meanwhile is not None:
             await self.meanwhile()
         return view
@@ -128,7 +129,7 @@ def test_lines_that_come_before_what_ties_their_trace_to_the_run_are_told_then(s
             await subscription.next(PATIENCE_S)
             write(storage, tail, batch_of(span))
             news = await subscription.next(PATIENCE_S)
-            return [entry.message for entry in news.logs] if news is not None else []
+            return [entry.message for entry in news.lines] if news is not None else []
 
     storage.writer.write(batch_of(run_begun("r1")))
 

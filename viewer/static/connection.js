@@ -30,7 +30,7 @@ export class Connection {
   }
 
   #openSocket() {
-    const socket = new WebSocket(this.#address(this.socketHref).replace(/^http/, "ws"));
+    const socket = new WebSocket(this.#address(this.socketHref, { batch: "1" }).replace(/^http/, "ws"));
     socket.onopen = () => { this.#socketsWork = true; this.#opened(); };
     this.#listen(socket);
     socket.onclose = () => this.#again();
@@ -45,7 +45,9 @@ export class Connection {
 
   #listen(source) {
     this.#source = source;
-    source.onmessage = (event) => { if (source === this.#source) this.take(JSON.parse(event.data)); };
+    source.onmessage = (event) => {
+      for (const message of [JSON.parse(event.data)].flat()) if (source === this.#source) this.take(message);
+    };
   }
 
   #opened() {
@@ -69,8 +71,9 @@ export class Connection {
     source.close();
   }
 
-  #address(href) {
+  #address(href, wishes = {}) {
     const address = new URL(href, location.href);
+    for (const [name, value] of Object.entries(wishes)) address.searchParams.set(name, value);
     address.searchParams.set("cursor", this.cursor());
     if (this.seen) address.searchParams.set("seen", this.seen());
     address.searchParams.set("html", "1");

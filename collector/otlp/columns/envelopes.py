@@ -13,7 +13,7 @@ from opentelemetry.proto.common.v1.common_pb2 import InstrumentationScope
 from opentelemetry.proto.resource.v1 import resource_pb2
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
-from collector.model import Batch
+from collector.batch import Batch
 from collector.otlp.spans import read_resource, read_scope
 from collector.rows import RowMaker
 from otel_bridge.facts import Resource, Scope

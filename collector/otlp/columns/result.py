@@ -9,7 +9,8 @@ from typing import Final, get_type_hints
 
 import pyarrow as pa
 
-from collector.model import SpanColumns, SpanRow, Touched
+from collector.batch import SpanColumns, Touched
+from collector.model import SpanRow
 from collector.otlp.columns import kernels as k
 from collector.verdict import Decoded
 from otel_bridge.conventions import TRACE_SOURCE

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from collector.answers import LogEntry
 from collector.lines import line_of, lines_of_events, owner_of, without_twins
 from collector.picture import RunPicture
-from collector.storage import LogEntry, LogQuery
+from collector.questions import LogQuery
 from flowspan_toy.tables import Trace
 
 

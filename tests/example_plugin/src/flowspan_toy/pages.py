@@ -6,7 +6,8 @@ import json
 from collections.abc import Callable, Iterable
 from typing import TypeVar
 
-from collector.storage import LARGEST_PAGE, BadCursor, Page
+from collector.answers import Page
+from collector.questions import LARGEST_PAGE, BadCursor
 
 Item = TypeVar("Item")
 Key = tuple[int | str, ...]

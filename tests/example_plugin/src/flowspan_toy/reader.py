@@ -4,23 +4,10 @@ from __future__ import annotations
 
 import time
 
-from collector.picture import RunPicture
-from collector.storage import (
-    LARGEST_PAGE,
-    BadCursor,
-    Changes,
-    FlowSummary,
-    ListChanges,
-    LogEntry,
-    LogQuery,
-    Page,
-    Resync,
-    RunQuery,
-    RunRef,
-    RunSummary,
-    RunView,
-    TraceFacts,
-)
+from collector.answers import Changes, FlowSummary, ListChanges, LogEntry, Page, Resync, RunNews, RunSummary, RunView, TaskPage, TraceFacts
+from collector.picture import RunPicture, place_of
+from collector.questions import LARGEST_PAGE, WHOLE, BadCursor, LogQuery, RunQuery, RunRef, TaskQuery, ViewQuery
+from collector.showing import news_since, show
 from flowspan_toy import views
 from flowspan_toy.lines import lines_of
 from flowspan_toy.pages import key_of_cursor, page_of
@@ -48,11 +35,29 @@ class ToyReader:
         fitting.sort(key=lambda claim: (claim.source != TRACE_SOURCE, claim.generation))
         return fitting[-1].run_key if fitting else None
 
-    async def view_run(self, run_key: bytes) -> RunView | None:
+    async def view_run(self, run_key: bytes, query: ViewQuery = WHOLE) -> RunView | None:
         """See Reader."""
         with self._cabinet.held() as tables:
             picture = views.fold_run(tables, run_key, time.time_ns())
-            return None if picture is None else _view(tables, picture)
+            return None if picture is None else _view(tables, picture, query)
+
+    async def read_news(self, before: RunView) -> RunNews | None:
+        """See Reader."""
+        with self._cabinet.held() as tables:
+            picture = views.fold_run(tables, before.run.run_key, time.time_ns())
+            if picture is None:
+                return None
+            return news_since(before, _view(tables, picture, WHOLE), lambda query: _lines(tables, picture, query))
+
+    async def read_tasks(self, run_key: bytes, query: TaskQuery) -> TaskPage:
+        """See Reader."""
+        after = key_of_cursor(query.cursor, int, str)
+        with self._cabinet.held() as tables:
+            picture = views.fold_run(tables, run_key, time.time_ns())
+            if picture is None:
+                return TaskPage([])
+            page = page_of(picture.tasks, place_of, query.limit, after)
+            return TaskPage(page.items, page.next_cursor, task_ids=views.task_ids(tables, picture.run.flow_key))
 
     async def list_runs(self, query: RunQuery) -> Page[RunSummary]:
         """See Reader."""
@@ -78,12 +83,9 @@ class ToyReader:
 
     async def read_logs(self, run_key: bytes, query: LogQuery) -> Page[LogEntry]:
         """See Reader."""
-        after = key_of_cursor(query.cursor, int, str)
         with self._cabinet.held() as tables:
             picture = views.fold_run(tables, run_key, time.time_ns())
-            lines = [] if picture is None else lines_of(views.traces_of(tables, run_key), picture, query)
-        page = page_of(lines, lambda entry: (entry.time_ns, entry.id), query.limit, after, descending=query.newest)
-        return Page(page.items[::-1] if query.newest else page.items, page.next_cursor)
+            return Page([]) if picture is None else _lines(tables, picture, query)
 
     async def read_trace(self, trace_id: bytes) -> TraceFacts:
         """See Reader."""
@@ -123,17 +125,23 @@ class ToyReader:
             return
 
 
-def _view(tables: Tables, picture: RunPicture) -> RunView:
+def _view(tables: Tables, picture: RunPicture, query: ViewQuery) -> RunView:
     run = picture.run
     processes = {kept.row.process for trace in views.traces_of(tables, run.run_key) for kept in trace.moments.values()}
-    return RunView(
-        picture=picture,
-        version=views.version_of(tables, run.run_key),
-        cursor=str(tables.version),
-        heard=views.heard_of(tables, run, processes),
-        flow_id=views.flow_id(tables, run.flow_key),
-        task_ids=views.task_ids(tables, run.flow_key),
-    )
+    version, heard = views.version_of(tables, run.run_key), views.heard_of(tables, run, processes)
+    view = show(picture, query, version, str(tables.version), heard)
+    view.flow_id = views.flow_id(tables, run.flow_key)
+    view.task_ids = views.task_ids(tables, run.flow_key)
+    if query.lines is not None:
+        view.lines = _lines(tables, picture, query.lines)
+    return view
+
+
+def _lines(tables: Tables, picture: RunPicture, query: LogQuery) -> Page[LogEntry]:
+    after = key_of_cursor(query.cursor, int, str)
+    lines = lines_of(views.traces_of(tables, picture.run.run_key), picture, query)
+    page = page_of(lines, lambda entry: (entry.time_ns, entry.id), query.limit, after, descending=query.newest)
+    return Page(page.items[::-1] if query.newest else page.items, page.next_cursor)
 
 
 def _number_of(cursor: str, tables: Tables) -> int:

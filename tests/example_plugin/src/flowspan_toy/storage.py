@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from collector.model import Batch
-from collector.storage import Expired
+from collector.answers import Expired
+from collector.batch import Batch
 from flowspan_toy.reader import ToyReader
 from flowspan_toy.tables import Cabinet
 from flowspan_toy.views import fold_marks

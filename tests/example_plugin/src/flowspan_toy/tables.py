@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 from threading import Lock
 from typing import Any, Generic, NamedTuple, TypeVar
 
+from collector.batch import Batch, Touched
 from collector.errors import Unavailable
 from collector.lineage import Claim
-from collector.model import Batch, LogRow, MomentRow, ProcessRow, ResourceRow, ScopeRow, SpanRow, Touched
+from collector.model import LogRow, MomentRow, ProcessRow, ResourceRow, ScopeRow, SpanRow
 from collector.picture import RunPicture
 
 Row = TypeVar("Row", SpanRow, MomentRow, LogRow)

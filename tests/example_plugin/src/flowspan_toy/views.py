@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 
+from collector.answers import FlowSummary, Heard, RunSummary
 from collector.fold import Facts, fold
 from collector.model import FoldMoment, FoldSpan
 from collector.picture import KIND_RUN, Run, RunPicture
-from collector.storage import FlowSummary, Heard, RunRef, RunSummary
+from collector.questions import RunRef
 from flowspan_toy.pages import Key, cursor_of
 from flowspan_toy.tables import Folded, Tables, Trace
 from otel_bridge.identity import digest

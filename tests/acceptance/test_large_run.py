@@ -1,0 +1,86 @@
+"""A run too large to fold whole, over HTTP: its page, its task runs page by page, and news of it, on each storage."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from websockets.sync.client import ClientConnection, connect
+
+from storage_plugins.sql.large_runs import LARGE_FACTS
+from tests.builders import at
+from tests.in_process import PATIENCE_S, Server, eventually, running
+
+Message = dict[str, Any]
+
+TASKS = LARGE_FACTS + 100
+FAILED = 17
+
+
+@pytest.fixture(scope="module", params=["sqlite", "postgres"])
+def server(request: pytest.FixtureRequest) -> Iterator[Server]:
+    """A server with a large run on it, folded."""
+    url = "memory:"
+    if request.param == "postgres":
+        postgres = request.getfixturevalue("postgres")
+        url = postgres.create_database()
+    with running(database_url=url) as server:
+        for first in range(0, TASKS, 1_000):
+            server.send(*(task("task_ok" if number != FAILED else "task_failed", number) for number in range(first, min(first + 1_000, TASKS))))
+        eventually(lambda: is_folded(server))
+        yield server
+
+
+def task(event: str, number: int, **more: Any) -> Message:
+    """Return the event that a task of the run began or is over."""
+    return {"event": event, "run_id": "large", "flow": "etl", "task": "step", "node": f"step:{number:05}", "ts": at(number), **more}
+
+
+def is_folded(server: Server) -> bool:
+    runs = server.json("/api/v1/runs")["items"]
+    return bool(sum(run["tasks_reported"] for run in runs) == TASKS)
+
+
+def until_flow(socket: ClientConnection) -> list[Message]:
+    """Return the messages of one group: it ends with the run itself."""
+    group: list[Message] = []
+    while not group or group[-1]["kind"] != "flow":
+        group.append(json.loads(socket.recv(PATIENCE_S)))
+    return group
+
+
+# R014
+def test_the_page_of_a_large_run_shows_the_failed_and_the_first_and_says_that_there_are_more(server: Server) -> None:
+    page = server.get("/runs/large").text
+
+    assert 500 == len(re.findall(r'<tr id="t-', page))
+    assert ['data-state="FAILED"'] == re.findall(r'data-state="FAILED"', page.partition('<tbody id="tasks">')[2])
+    assert f"{TASKS:,}" in page
+    assert re.search(r'<p id="cut" class="note">', page)
+
+
+# R014
+def test_the_task_runs_of_a_large_run_follow_one_another_page_by_page(server: Server) -> None:
+    nodes: list[str] = []
+    more: str | None = ""
+    while more is not None:
+        page = server.json(f"/api/v1/runs/large/tasks?limit=1000{more}")
+        nodes += [one["id"] for one in page["items"]]
+        more = page["next_cursor"] and f"&cursor={page['next_cursor']}"
+
+    assert sorted(nodes) == [f"step:{number:05}" for number in range(TASKS)]
+
+
+# R088
+def test_who_watches_a_large_run_is_told_of_what_the_next_fold_brings(server: Server) -> None:
+    with connect(f"ws://127.0.0.1:{server.port}/ws/runs/large", max_size=None, proxy=None) as socket:
+        snapshot = until_flow(socket)
+        server.send(task("task_started", TASKS))
+        news = until_flow(socket)
+
+    assert 1_000 == sum(one["kind"] == "task" for one in snapshot)
+    assert [f"step:{TASKS:05}"] == [one["data"]["id"] for one in news if one["kind"] == "task"]
+    assert snapshot[-1]["version"] < news[-1]["version"]

@@ -8,13 +8,14 @@ from dataclasses import replace
 from functools import cache
 from typing import Any, NamedTuple, TypeVar
 
-from sqlalchemy import ColumnElement, Connection, Select, bindparam, case, func, select
+from sqlalchemy import ColumnElement, Connection, Select, and_, bindparam, case, false, func, or_, select, tuple_
 from sqlalchemy.orm import aliased
 
 from collector.answers import Heard, TraceFacts
 from collector.fold import Facts
 from collector.lineage import Claim
 from collector.model import FoldMoment, FoldSpan, LogRow, MomentRow, ResourceRow, ScopeRow, SpanRow
+from collector.winners import SpanKey
 from otel_bridge.conventions import ROLE_PART
 from storage_plugins.sql.news import Horizon, news_after
 from storage_plugins.sql.tables import Log, Moment, Process, ResourceEntry, RunChange, RunEntry, RunTrace, ScopeEntry, Span
@@ -25,6 +26,8 @@ FoldRow = TypeVar("FoldRow", FoldSpan, FoldMoment)
 BEATS_MISSED = 3
 # Of `IN (...)` in one statement: each engine takes more (SQLite 32,766 parameters), but a statement is not read faster for being longer.
 MOST_PARAMETERS = 1_000
+# Spans of so many traces are asked for trace by trace; of more in pairs, which Postgres plans badly while it has no statistics.
+FEW_TRACES = 10
 # What any engine takes as a LIMIT, and nobody reaches.
 LARGEST_LIMIT = 2**62
 
@@ -46,6 +49,17 @@ class Place(NamedTuple):
     project: int
     run_key: bytes
     days: Sequence[int]
+
+    def has(self, row: Any, keys: Iterable[SpanKey]) -> ColumnElement[bool]:
+        """Return the condition that a row is about one of these spans, in the words that each engine's planner knows a primary key by."""
+        traces: dict[bytes, list[bytes]] = {}
+        for trace_id, span_id in keys:
+            traces.setdefault(trace_id, []).append(span_id)
+        if len(traces) <= FEW_TRACES:
+            these = or_(false(), *(and_(row.trace_id == trace_id, row.span_id.in_(span_ids)) for trace_id, span_ids in traces.items()))
+        else:
+            these = tuple_(row.trace_id, row.span_id).in_([(trace_id, span_id) for trace_id in traces for span_id in traces[trace_id]])
+        return and_(row.project == self.project, these, row.day.in_(self.days))
 
     def holds(self, table: type[Span] | type[Moment] | type[Log]) -> ColumnElement[bool]:
         """Return the condition that a row is one of them."""

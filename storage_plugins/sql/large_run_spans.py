@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, ScalarSelect, Select, and_, case, func, null, or_, select, tuple_
+from sqlalchemy import ColumnElement, Connection, ScalarSelect, Select, and_, case, func, null, or_, select
 
 from collector.fold import Signs, signs_of
 from collector.model import FoldMoment, FoldSpan
@@ -19,8 +19,6 @@ from storage_plugins.sql.large_run_rows import MOMENTS, OPEN_STARTED, SPANS, Fit
 
 # Spans with ends, or with beginnings, on two days: both doors told of a task at midnight.
 MOST_DOUBLED = 50
-# Spans of so many traces are read trace by trace, which is the quicker way for few.
-MOST_TRACES = 10
 
 # A limit nobody reaches: neither engine then computes a column of the subquery again wherever it is used.
 FENCE = 2**62
@@ -52,16 +50,8 @@ class Read:
 def read_spans(connection: Connection, ground: Ground, keys: Iterable[SpanKey]) -> Read:
     """Return all facts of these spans."""
     read = Read()
-    traces: dict[bytes, list[bytes]] = {}
-    for trace_id, span_id in keys:
-        traces.setdefault(trace_id, []).append(span_id)
-    if len(traces) > MOST_TRACES:
-        for pairs in slices([(trace_id, span_id) for trace_id, span_ids in traces.items() for span_id in span_ids]):
-            read += _read(connection, *(_of_pairs(ground, table.c, pairs) for table in (SPANS, MOMENTS)))
-        return read
-    for trace_id, span_ids in traces.items():
-        for some in slices(span_ids):
-            read += _read(connection, *(_of_spans(ground, table.c, trace_id, some) for table in (SPANS, MOMENTS)))
+    for some in slices(sorted(keys)):
+        read += _read(connection, *(ground.place.has(table.c, some) for table in (SPANS, MOMENTS)))
     return read
 
 
@@ -75,16 +65,6 @@ def _read(connection: Connection, of_spans: ColumnElement[bool], of_moments: Col
         [FoldSpan._make(row) for row in connection.execute(select(*FOLD_SPAN).select_from(SPANS).where(of_spans))],
         [FoldMoment._make(row) for row in connection.execute(select(*FOLD_MOMENT).select_from(MOMENTS).where(of_moments))],
     )
-
-
-def _of_pairs(ground: Ground, row: Any, keys: Sequence[SpanKey]) -> ColumnElement[bool]:
-    place = ground.place
-    return and_(row.project == place.project, tuple_(row.trace_id, row.span_id).in_(keys), row.day.in_(place.days))
-
-
-def _of_spans(ground: Ground, row: Any, trace_id: bytes, span_ids: Sequence[bytes]) -> ColumnElement[bool]:
-    place = ground.place
-    return and_(row.project == place.project, row.trace_id == trace_id, row.span_id.in_(span_ids), row.day.in_(place.days))
 
 
 # --- which are odd ---------------------------------------------------------------------------------------------------------------------

@@ -70,8 +70,7 @@ def read_events(connection: Connection, place: Place, whose: Whose, query: LogQu
 def _rows_of(connection: Connection, place: Place, query: LogQuery, keys: Sequence[SpanKey]) -> list[Row[Any]]:
     found: list[Any] = []
     for some in slices(keys):
-        mine = (_SPAN.project == place.project, tuple_(_SPAN.trace_id, _SPAN.span_id).in_(some), _SPAN.day.in_(place.days))
-        wanted = select(_SPAN.trace_id, _SPAN.span_id, _SPAN.events).where(*mine, *came_between(query, _SPAN.seq))
+        wanted = select(_SPAN.trace_id, _SPAN.span_id, _SPAN.events).where(place.has(_SPAN, some), *came_between(query, _SPAN.seq))
         found += connection.execute(wanted)
     return found
 

@@ -48,9 +48,9 @@ def _merge(records: Iterable[LogEntry], events: Iterable[LogEntry], said: Iterab
     return sorted(entries, key=_place, reverse=query.newest)
 
 
-def _place(entry: LogEntry) -> tuple[int, str, str]:
-    """Ends of a span on two days have events of one id."""
-    return (*_key(entry), entry.message)
+def _place(entry: LogEntry) -> tuple[int, str, str, str]:
+    """Return where an entry stands: ends of a span on two days, and spans of one id in two traces, have events of one id."""
+    return (*_key(entry), entry.message, entry.node)
 
 
 def _is_before(entry: LogEntry, time_ns: int | None, *, newest: bool) -> bool:

@@ -103,7 +103,11 @@ class Tail:
 
     async def run(self) -> None:
         """Follow the commits until cancelled."""
-        await keep_looking(self._look, self._hinted, lambda: bool(self._watches))
+        try:
+            await keep_looking(self._look, self._hinted, lambda: bool(self._watches))
+        finally:
+            for reading in self._reading.values():
+                reading.cancel()
 
     async def _look(self) -> None:
         cursor = self._cursor

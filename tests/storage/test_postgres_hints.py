@@ -30,6 +30,7 @@ def test_hints_end_at_once_while_the_server_hangs(own: Postgres, hints: Hints) -
     heard = threading.Event()
     hints.start(heard.set)
     assert heard.wait(PATIENCE_S)
+    eventually(lambda: hints._own_pid != 0)  # the one that tells is connected too
     own.pause()
     hints.committed()
     eventually(lambda: len(hints._deadlines._watched) == 2)  # one listens, the other tells

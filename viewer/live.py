@@ -109,6 +109,8 @@ class Live:
         if wish.cursor is None:
             query = LogQuery(until=view.cursor, newest=True, limit=SNAPSHOT_LOGS)
         elif await self._has_news(view, wish.cursor):
+            if view.is_large:
+                raise Resync  # it holds a choice of the task runs: who has another fold's is not told what came between
             query = LogQuery(since=wish.cursor, until=view.cursor, limit=LARGEST_PAGE)
         else:
             return Group()

@@ -30,7 +30,7 @@ def server(request: pytest.FixtureRequest) -> Iterator[Server]:
     with running(database_url=url) as server:
         for first in range(0, TASKS, 1_000):
             server.send(*(task("task_ok" if number != FAILED else "task_failed", number) for number in range(first, min(first + 1_000, TASKS))))
-        eventually(lambda: is_folded(server))
+        eventually(lambda: folded(server) == TASKS)
         yield server
 
 
@@ -39,9 +39,9 @@ def task(event: str, number: int, **more: Any) -> Message:
     return {"event": event, "run_id": "large", "flow": "etl", "task": "step", "node": f"step:{number:05}", "ts": at(number), **more}
 
 
-def is_folded(server: Server) -> bool:
-    runs = server.json("/api/v1/runs")["items"]
-    return bool(sum(run["tasks_reported"] for run in runs) == TASKS)
+def folded(server: Server) -> int:
+    """Return how many task runs the list knows of."""
+    return sum(run["tasks_reported"] for run in server.json("/api/v1/runs")["items"])
 
 
 def until_flow(socket: ClientConnection) -> list[Message]:
@@ -84,3 +84,18 @@ def test_who_watches_a_large_run_is_told_of_what_the_next_fold_brings(server: Se
     assert 1_000 == sum(one["kind"] == "task" for one in snapshot)
     assert [f"step:{TASKS:05}"] == [one["data"]["id"] for one in news if one["kind"] == "task"]
     assert snapshot[-1]["version"] < news[-1]["version"]
+
+
+# R088
+def test_who_comes_back_to_a_large_run_after_another_fold_takes_a_new_page(server: Server) -> None:
+    before = re.search(r'data-cursor="([^"]+)"', server.get("/runs/large").text)
+    known = folded(server)
+    server.send(task("task_started", TASKS + 1))
+    eventually(lambda: folded(server) > known)
+    assert before is not None
+    address = f"ws://127.0.0.1:{server.port}/ws/runs/large?cursor={before[1]}"
+
+    with connect(address, max_size=None, proxy=None) as socket:
+        kind = json.loads(socket.recv(PATIENCE_S))["kind"]
+
+    assert "resync" == kind

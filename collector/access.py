@@ -36,8 +36,9 @@ class Outcome(NamedTuple):
 
 
 _NOTHING_NOTED = Outcome()
-# Paths come again and again; what is kept of them is bounded.
+# Paths come again and again; what is kept of them is bounded, in number and in length.
 _quoted = lru_cache(maxsize=256)(quote)
+LONGEST_KEPT = 256
 
 
 def header(scope: Scope, name: bytes) -> str:
@@ -96,9 +97,13 @@ class Access:
     def _account(self, scope: Scope, status: int, seconds: float) -> None:
         self._metrics.count_request(scope["method"], _route_of(scope), status, seconds)
         outcome = scope.get(_OUTCOME, _NOTHING_NOTED)
-        log.info("%s %s %d %.1f ms %s", scope["method"], _quoted(scope["path"]), status, seconds * 1000, outcome.reason)
+        log.info("%s %s %d %.1f ms %s", scope["method"], _shown(scope["path"]), status, seconds * 1000, outcome.reason)
         if scope["method"] not in _BRING_NOTHING and scope["path"] not in _NO_DOORS:
             self._receipts.add(_receipt(scope, status, outcome))
+
+
+def _shown(path: str) -> str:
+    return _quoted(path) if len(path) <= LONGEST_KEPT else quote(path)
 
 
 def _route_of(scope: Scope) -> str:

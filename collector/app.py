@@ -16,7 +16,6 @@ from fastapi.responses import JSONResponse
 from fastapi_offline import FastAPIOffline
 from pluggy import PluginManager
 from starlette.middleware.cors import CORSMiddleware
-from starlette.routing import Route
 
 from collector import plugins
 from collector.access import Access
@@ -33,7 +32,7 @@ from collector.retention import Retention
 from collector.security_headers import SecurityHeaders
 from collector.settings import Settings
 from collector.storage import Storage
-from collector.straight_in import StraightIn, own_addresses
+from collector.straight_in import OwnAddress, StraightIn, own_addresses
 from collector.tail import Tail
 
 log = logging.getLogger(__name__)
@@ -71,7 +70,7 @@ def create_app(settings: Settings) -> FastAPI:
     manager = plugins.load_plugins(metrics)
     storage = plugins.make_storage(manager, settings)
     receipts, keys = Receipts(), Keys(settings.server_api_keys)
-    addresses: dict[str, Route] = {}
+    addresses: dict[str, OwnAddress] = {}
 
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -54,6 +55,7 @@ class Batcher:
         self._waiting: dict[_Waiting, None] = {}
         self._arrived = asyncio.Event()
         self._down_since_s: float | None = None
+        self._telling = threading.Lock()
         self._threads = ThreadPoolExecutor(writer.at_once, thread_name_prefix="flowspan-write")
 
     @contextlib.contextmanager
@@ -238,13 +240,15 @@ class Batcher:
     def _say_down(self, error: Unavailable) -> Unavailable:
         """One line an outage, however many groups fail in it: each sender hears of its own, and store_failures counts them."""
         self._metrics.store_failures.inc()
-        if self._down_since_s is None:
-            self._down_since_s = time.monotonic()
+        with self._telling:
+            is_new, self._down_since_s = self._down_since_s is None, self._down_since_s or time.monotonic()
+        if is_new:
             log.error("nothing can be stored just now, senders are told to come back: %s", error.in_full())
         return error
 
     def _say_up(self) -> None:
-        since_s, self._down_since_s = self._down_since_s, None
+        with self._telling:
+            since_s, self._down_since_s = self._down_since_s, None
         if since_s is not None:
             log.warning("the store takes facts again, after %.1f s", time.monotonic() - since_s)
 

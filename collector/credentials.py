@@ -106,7 +106,8 @@ class RequireKey:
         await send({"type": "websocket.close", "code": 4401, "reason": "a valid API key is needed"})
 
     def _is_our_name(self, scope: Scope) -> bool:
-        return self._any_name or _is_this_machine(header(scope, b"host"))
+        host = header(scope, b"host")
+        return self._any_name or (len(host) <= LONGEST_HOST and _is_this_machine(host))
 
     def _own_origin(self, scope: Scope) -> bool:
         """A browser names the page that opens a socket; other clients name none. Without this any page could read a local server."""
@@ -148,6 +149,10 @@ def _host_of(origin: str) -> str:
 
 def _is_page(scope: Scope) -> bool:
     return scope["method"] == "GET" and "text/html" in header(scope, b"accept")
+
+
+# No name in the DNS is longer.
+LONGEST_HOST = 255
 
 
 @lru_cache(maxsize=64)

@@ -26,7 +26,7 @@ from collector.picture import (
     TERMINAL,
     Run,
     RunPicture,
-    TaskRun,
+    first_failed,
     place_of,
 )
 from collector.task_runs import fold_tasks, settle_tasks
@@ -34,6 +34,10 @@ from collector.tries import retries_of
 from collector.winners import Seen, are_paused, greatest_facts, stated_key
 from collector.words import first_number, first_text, greatest_end, merged_attributes, sequence_of, stated_state, text_of, whole_number
 from otel_bridge import conventions as c
+
+# A trace that was left open is looked at again after it was silent for twice as long, from a second to a day: 17 folds in all.
+LEAST_RECHECK_NS = 1_000_000_000
+GONE_NS = 86_400_000_000_000
 
 
 @dataclass(slots=True)
@@ -77,7 +81,8 @@ def fold(run_key: bytes, facts: Facts, now_ns: int) -> RunPicture:
     """
     lineage = trace_lineage(run_key, greatest_facts(facts.spans, facts.moments), facts.claims)
     signs = signs_of(lineage.members)
-    signs.first_ns = signs.first_ns or facts.first_ns
+    if lineage.named or lineage.own_traces:  # else not even a line is its own
+        signs.first_ns = signs.first_ns or facts.first_ns
     run = describe_run(run_key, facts.claims, lineage.run_spans, signs)
     tasks = fold_tasks(lineage.tasks, retries_of(lineage.members))
     failed = any(task.status == FAILED for task in tasks)
@@ -85,7 +90,8 @@ def fold(run_key: bytes, facts: Facts, now_ns: int) -> RunPicture:
     settle_tasks(run, tasks)
     tasks.sort(key=place_of)
     run.counts = dict(Counter([task.status for task in tasks]))
-    run.error = "" if run.status == SUCCEEDED else run.error or _first_error(tasks)
+    broken = first_failed(tasks)
+    run.error = "" if run.status == SUCCEEDED else run.error or (broken.error if broken else "")
     return RunPicture(run, tasks, lineage.owners, lineage.own_traces)
 
 
@@ -149,23 +155,24 @@ def settle_run(run: Run, run_spans: Sequence[Seen], beating_until_ns: Mapping[st
         run.status = stated_state(end) or (FAILED if failed and run.kind == KIND_RUN else SUCCEEDED)
     elif are_paused(run_spans):
         run.status = PAUSED
-    if run.status in TERMINAL and run.kind == KIND_TRACE and not cancelled:
-        _keep_beating_trace_open(run, beating_until_ns, now_ns)
+    if end is not None and run.status in TERMINAL and run.kind == KIND_TRACE and not cancelled:
+        _keep_beating_trace_open(run, end.end_ns, beating_until_ns, now_ns)
     if run.status in TERMINAL:
         run.finished_ns = end.end_ns if end is not None else max(seen.cancelled_ns for seen in run_spans)
 
 
-def _keep_beating_trace_open(run: Run, beating_until_ns: Mapping[str, int], now_ns: int) -> None:
-    """Never infer completion from the root's end alone: an open span in a process that beats is work going on. A person's word stands."""
-    alive = [beating_until_ns[process] for process in run.processes if beating_until_ns.get(process, 0) > now_ns]
-    if alive:
+def _keep_beating_trace_open(run: Run, ended_ns: int, beating_until_ns: Mapping[str, int], now_ns: int) -> None:
+    """Never infer completion from the root's end alone: an open span in a process that beats is work going on. A person's word stands.
+
+    A process may be heard of for the first time, or again, after its trace was taken to be over; no fact of the trace tells of that.
+    """
+    heard_until = [beating_until_ns[process] for process in run.processes if process in beating_until_ns]
+    silent_ns = now_ns - max([ended_ns, *heard_until])
+    if any(until_ns > now_ns for until_ns in heard_until):
         run.status = RUNNING
-        run.recheck_ns = max(alive)
-
-
-def _first_error(tasks: Iterable[TaskRun]) -> str:
-    failed = [task for task in tasks if task.status == FAILED and task.error]
-    return min(failed, key=lambda task: (task.finished_ns, task.node)).error if failed else ""
+        run.recheck_ns = max(heard_until)
+    elif run.processes and silent_ns < GONE_NS:
+        run.recheck_ns = now_ns + max(silent_ns, LEAST_RECHECK_NS)
 
 
 def _metadata(attributes: Mapping[str, Any]) -> Any:

@@ -120,10 +120,16 @@ def extent_of(run: Run, tasks: Iterable[TaskRun]) -> Extent:
     return Extent(min((start for start, _ in times if start), default=0), max(end for _, end in times))
 
 
-def culprit_of(tasks: Iterable[TaskRun]) -> str:
-    """Return the node of the task run that failed first, one with an error rather than one without; empty if none has failed."""
+def first_failed(tasks: Iterable[TaskRun]) -> TaskRun | None:
+    """Return the task run that failed first, one with an error rather than one without; None if none has failed."""
     failed = [task for task in tasks if task.status == FAILED]
-    return min(failed, key=lambda task: (not task.error, task.finished_ns, task.node)).node if failed else ""
+    return min(failed, key=lambda task: (not task.error, task.finished_ns, task.node), default=None)
+
+
+def culprit_of(tasks: Iterable[TaskRun]) -> str:
+    """Return the node of the task run that failed first; empty if none has failed."""
+    failed = first_failed(tasks)
+    return failed.node if failed else ""
 
 
 def choose_tasks(tasks: Sequence[TaskRun], most: int) -> list[TaskRun]:

@@ -24,6 +24,7 @@ from collector.errors import FlowspanError, Full, Rejected, TooLarge, TooSlow, U
 from collector.hookspecs import hookimpl
 from collector.intake import UnknownEncoding, drain, read_body
 from collector.otlp import Encoding, Signal
+from collector.straight_in import OwnAddress
 from collector.verdict import Decoded, Joint, JointBody, Refusal, Verdict
 
 PROTOBUF, JSON = "application/x-protobuf", "application/json"
@@ -69,9 +70,9 @@ def make_doors(collector: Collector) -> list[Door]:
     """Open the OTLP door."""
     settings = collector.settings
     receiver = Receiver(collector, otlp.joint_traces(collector.dialects, settings.retention_days, settings.max_records))
-    signals = [Route(f"/v1/{signal.value}{slash}", SignalDoor(receiver, signal)) for signal in Signal for slash in ("", "/")]
+    signals = [OwnAddress(f"/v1/{signal.value}{slash}", SignalDoor(receiver, signal)) for signal in Signal for slash in ("", "/")]
     elsewhere = [Route(path, receiver.refuse_path, methods=["POST"]) for path in WRONG_PATHS]
-    return [Door("otlp", routes=signals + elsewhere)]
+    return [Door("otlp", routes=[*signals, *elsewhere])]
 
 
 @dataclass(frozen=True, slots=True)

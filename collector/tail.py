@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from collector.answers import Resync, RunNews, RunView
 from collector.errors import Unavailable
@@ -108,6 +108,9 @@ class Tail:
         finally:
             for reading in self._reading.values():
                 reading.cancel()
+            await asyncio.gather(*self._reading.values(), return_exceptions=True)
+            self._behind |= self._reading.keys()
+            self._reading.clear()
 
     async def _look(self) -> None:
         cursor = self._cursor
@@ -129,16 +132,25 @@ class Tail:
 
     async def _refresh_those_behind(self) -> None:
         """Begin to read those that are behind. Who takes long is waited for at a later look, and read again then if it is behind once more."""
-        for run_key in self._behind - self._reading.keys():
-            self._behind.discard(run_key)
-            self._reading[run_key] = asyncio.create_task(self._refresh_safely(run_key))
+        self._take_out_those_read()
+        begun = [self._begin_to_read(run_key) for run_key in self._behind - self._reading.keys()]
         if self._reading:
             await asyncio.wait(self._reading.values(), timeout=SLOW_S)
+        for reading in begun:
+            if not reading.done():
+                reading.add_done_callback(lambda _: self._hinted.set())
+        self._take_out_those_read()
+
+    def _begin_to_read(self, run_key: bytes) -> asyncio.Task[None]:
+        self._behind.discard(run_key)
+        self._reading[run_key] = asyncio.create_task(self._refresh_safely(run_key))
+        return self._reading[run_key]
+
+    def _take_out_those_read(self) -> None:
+        """Forget the readings that ended. A store that could not be read leaves them behind, for the next look."""
         done = {run_key: self._reading.pop(run_key) for run_key, reading in list(self._reading.items()) if reading.done()}
-        for reading in self._reading.values():
-            reading.add_done_callback(lambda _: self._hinted.set())
         failed = {run_key: error for run_key, reading in done.items() if (error := reading.exception()) is not None}
-        self._behind.update(failed)  # a store that could not be read leaves them behind, for the next look
+        self._behind.update(failed)
         for error in failed.values():
             raise error
 
@@ -164,7 +176,7 @@ class Tail:
             return
         if news is not None:
             watch.view = news.view
-            self._tell(watch, news)
+            self._tell(watch, replace(news, view=replace(news.view, kept=None)))  # what follows on it is read by the tail alone
 
     def _tell(self, watch: _Watch, news: RunNews) -> None:
         for subscription in list(watch.subscribers):
@@ -175,7 +187,9 @@ class Tail:
         """Send everybody away who watches a run: a page is the cheaper answer. Who comes again begins with a new view."""
         for subscription in list(watch.subscribers):
             self._give_up(watch, subscription)
-        self._watches.pop(watch.view.run.run_key, None)
+        run_key = watch.view.run.run_key
+        if self._watches.get(run_key) is watch:  # it may have been left, and the run watched anew
+            del self._watches[run_key]
         if not self._watches:
             self._cursor = None
 

@@ -68,7 +68,7 @@ async def keep_looking(look: Callable[[], Awaitable[None]], hinted: asyncio.Even
         try:
             await look()
         except Unavailable as error:
-            log.warning("news cannot be read just now, will look again: %s", error)
+            log.warning("news cannot be read just now, will look again: %s", error.in_full())
             await asyncio.sleep(LOOK_ANYWAY_S)
             hinted.set()
         await asyncio.sleep(GATHER_S + REST_FACTOR * (time.monotonic() - began))

@@ -13,7 +13,6 @@ from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
-from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from collector.access import Outcome, header, note_outcome
@@ -24,6 +23,7 @@ from collector.hookspecs import hookimpl
 from collector.intake import UnknownEncoding, drain, read_body
 from collector.rows import RowMaker
 from collector.settings import Settings
+from collector.straight_in import OwnAddress
 from collector.verdict import Decoded, Refusal, Verdict
 from otel_bridge.flow_event import BadEvent
 from otel_bridge.lifecycle import facts_of
@@ -65,7 +65,7 @@ STATUS: tuple[tuple[type[FlowspanError], int, str], ...] = (
 def make_doors(collector: Collector) -> list[Door]:
     """Open the flow events door."""
     door = FlowEvents(collector)
-    return [Door("flow events", routes=[Route(path + slash, door) for path in PATHS for slash in ("", "/")])]
+    return [Door("flow events", routes=[OwnAddress(path + slash, door) for path in PATHS for slash in ("", "/")])]
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 
+import hypothesis
 import pytest
 
 from collector.settings import Settings
@@ -13,6 +14,12 @@ from tests.in_process import Server, running
 from tests.postgres import Install, Postgres, binaries
 
 SETTINGS = frozenset(str(field.validation_alias.choices[0]) for field in Settings.model_fields.values())  # type: ignore[union-attr]  # _env sets it
+
+# A commit is judged by the same examples each time, however slow the machine; others are looked for on purpose.
+_SLOWLY = hypothesis.settings(deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+hypothesis.settings.register_profile("steady", _SLOWLY, derandomize=True)
+hypothesis.settings.register_profile("random", _SLOWLY, print_blob=True)
+hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "steady"))
 
 
 @pytest.fixture(autouse=True)

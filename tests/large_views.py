@@ -16,7 +16,8 @@ from otel_bridge.facts import Fact
 from storage_plugins.sql import run_logs
 from storage_plugins.sql.catalogue import Catalogue
 from storage_plugins.sql.facts import find_place
-from storage_plugins.sql.folding import Mark, fold_marks, write_round
+from storage_plugins.sql.folding import fold_marks, write_round
+from storage_plugins.sql.marks import Mark
 from storage_plugins.sql.reader import SqlReader
 from tests.builders import RECEIVED_NS
 from tests.large_runs import Told

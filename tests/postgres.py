@@ -9,10 +9,8 @@ from __future__ import annotations
 import atexit
 import itertools
 import os
-import random
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -27,15 +25,13 @@ from typing import Any
 import psycopg
 from psycopg.sql import SQL, Identifier
 
+from tests.ports import free_ports
 from tests.postgres_keeper import END_S, children_of, end_server, server_of, signal_all, wait_for_end
 
 USER = "flowspan"
 START_S = 60.0
 # Between two looks whether it has started.
 LOOK_EVERY_S = 0.01
-# Below those that the kernel gives to outgoing connections: one of them could take the port of a server that is being started again.
-PORTS = range(20_000, 32_000)
-PORTS_TRIED = 20
 
 _IS_ROOT = os.geteuid() == 0
 # nobody and nogroup; None keeps who we are.
@@ -109,7 +105,7 @@ class Postgres:
     def start(self) -> None:
         """Start it, on the port and data it had; after a kill it recovers first. Raises RuntimeError with the end of its log if it cannot."""
         assert self._process is None, "the server runs"
-        for port in [self.port] if self.port else _free_ports():
+        for port in [self.port] if self.port else free_ports():
             self._process = self._spawn(port)
             if self._is_ready(self._process):
                 self.port = port
@@ -189,20 +185,6 @@ class Postgres:
         wait_for_end(late)
         process.wait()
         assert not late, f"Postgres did not end within {END_S} s of {how.name}"
-
-
-def _free_ports() -> list[int]:
-    """Return ports nobody listens on just now."""
-    return [port for port in random.Random().sample(PORTS, PORTS_TRIED) if _is_free(port)]
-
-
-def _is_free(port: int) -> bool:
-    with socket.socket() as probe:
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-        return True
 
 
 @cache

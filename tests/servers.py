@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -15,14 +16,18 @@ from urllib.parse import quote
 
 import httpx
 
+from tests.ports import free_ports
+
 # These cost something on a failure only, and a machine that tests several things at once may be slow.
-START_S = 60.0
-STOP_S = 30.0
+START_S = 120.0
+STOP_S = 60.0
 ANSWER_S = 60.0
 # How long something that is done in the background may take, on a busy machine.
-PATIENCE_S = 60.0
+PATIENCE_S = 120.0
 # Between two looks at it: without it who waits takes a core from the server.
 LOOK_EVERY_S = 0.01
+# The end of what a server says whose port somebody else has.
+PORT_TAKEN = "Address already in use"
 
 # What a developer's shell may hold that would make a server or a client another than the test means. Beside these: OTEL_* and FLOWSPAN_*.
 _SETTINGS = frozenset(
@@ -55,10 +60,14 @@ def _is_setting(name: str) -> bool:
     return name in _SETTINGS or name.startswith(FOREIGN[:2])
 
 
+class PortTaken(RuntimeError):
+    """Somebody else has the port."""
+
+
 class Server:
     """A `flowspan serve` on a free port of the loopback, with its data in a folder of its own. Use it in a `with` statement.
 
-    The port is chosen by binding at the first start and kept over restarts. Its log is data_dir/server.log.
+    The port is chosen at the first start and kept over restarts. Its log is data_dir/server.log.
     """
 
     def __init__(self, data_dir: Path, **environment: str) -> None:
@@ -94,10 +103,20 @@ class Server:
 
     def start(self) -> None:
         """Start it and return when it takes data. Raises RuntimeError with the end of its log if it does not."""
+        if self.url:
+            self._start()
+            return
+        for port in free_ports():
+            self._environment["PORT"] = str(port)
+            with suppress(PortTaken):  # since it was looked at
+                self._start()
+                return
+        raise RuntimeError("no port is free")
+
+    def _start(self) -> None:
         process = self.spawn()
         try:
             self.url = self._read_address(process)
-            self._environment["PORT"] = self.url.rpartition(":")[2]
             # Its sockets listen already: the answer comes when the store is open.
             self.get("/healthz", timeout_s=START_S).raise_for_status()
         except BaseException:
@@ -181,6 +200,7 @@ class Server:
         assert process.stdout is not None
         readable, _, _ = select.select([process.stdout], [], [], START_S)
         line = process.stdout.readline().strip() if readable else ""
-        if not line.startswith("http"):
-            raise RuntimeError(f"the server did not start:\n{self.log.read_text()[-4000:]}")
-        return line
+        if line.startswith("http"):
+            return line
+        said = self.log.read_text()[-4000:]
+        raise (PortTaken if said.rstrip().endswith(PORT_TAKEN) else RuntimeError)(f"the server did not start:\n{said}")

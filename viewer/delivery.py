@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import json
 from collections import OrderedDict
-from collections.abc import AsyncGenerator, Coroutine, Sequence
+from collections.abc import AsyncGenerator, Coroutine, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -29,6 +29,9 @@ FEW_ITEMS = 100
 
 # News that are being sent out at one time; a watcher further behind makes its own copy.
 KEPT_GROUPS = 64
+
+# Messages of more characters go in several frames: a client library's own limit is often a MiB, and SEND_TIMEOUT_S is for a frame.
+LONGEST_FRAME = 256 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +81,7 @@ def encode_message(kind: str, data: Data, version: int | None = None, html: str 
 async def send_groups(socket: WebSocket, groups: AsyncGenerator[Group, None]) -> None:
     """Send groups as they come; when they end, the client must come again.
 
-    A frame is a message; with ?batch=1 it is a group, as a JSON array: a frame costs 30 us, whatever is in it.
+    A frame is a message; with ?batch=1 it is a JSON array of those of a group, or of a long one's next: a frame costs 30 us, whatever is in it.
     """
     are_together = socket.query_params.get("batch") == "1"
     async with contextlib.aclosing(groups):
@@ -89,8 +92,17 @@ async def send_groups(socket: WebSocket, groups: AsyncGenerator[Group, None]) ->
     await socket.close(CLOSE_LATER)
 
 
-def _join(texts: Sequence[str]) -> list[str]:
-    return [f"[{','.join(texts)}]"] if texts else []
+def _join(texts: Sequence[str]) -> Iterator[str]:
+    frame: list[str] = []
+    length = 0
+    for text in texts:
+        if frame and length + len(text) > LONGEST_FRAME:
+            yield f"[{','.join(frame)}]"
+            frame, length = [], 0
+        frame.append(text)
+        length += len(text)
+    if frame:
+        yield f"[{','.join(frame)}]"
 
 
 async def encode_groups(groups: AsyncGenerator[Group, None]) -> AsyncGenerator[str, None]:

@@ -67,14 +67,14 @@ class Live:
 
     async def serve_socket(self, socket: WebSocket) -> None:
         """Follow a run on a WebSocket. Closes with 4404 if there is no such run, 1013 while the store cannot be read."""
-        await socket.accept()
-        try:
-            wish = await self._read_wish(socket.path_params["run_id"], socket.query_params)
-        except (Missing, BadQuestion, Unavailable) as error:
-            code = CLOSE_MISSING if isinstance(error, Missing) else CLOSE_LATER if isinstance(error, Unavailable) else CLOSE_BAD_QUESTION
-            await socket.close(code, close_reason(error))
-            return
         with counted(self._collector.metrics.sockets.labels("ws")):
+            await socket.accept()
+            try:
+                wish = await self._read_wish(socket.path_params["run_id"], socket.query_params)
+            except (Missing, BadQuestion, Unavailable) as error:
+                code = CLOSE_MISSING if isinstance(error, Missing) else CLOSE_LATER if isinstance(error, Unavailable) else CLOSE_BAD_QUESTION
+                await socket.close(code, close_reason(error))
+                return
             await until_gone(send_groups(socket, self._groups(wish)), closed(socket))
 
     async def serve_events(self, request: Request) -> Response:
@@ -103,11 +103,13 @@ class Live:
         except (Resync, BadCursor):
             yield Group(texts=[RESYNC])
         except Unavailable as error:
-            log.warning("a watcher is sent away, the store cannot be read: %s", error)
+            log.warning("a watcher is sent away, the store cannot be read: %s", error.in_full())
 
     async def _open(self, view: RunView, wish: Wish) -> Group:
         if wish.cursor is None:
             query = LogQuery(until=view.cursor, newest=True, limit=SNAPSHOT_LOGS)
+        elif wish.cursor == view.cursor:
+            return Group()  # that of a large run's last fold may be older than what is kept of what happened
         elif await self._has_news(view, wish.cursor):
             if view.is_large:
                 raise Resync  # it holds a choice of the task runs: who has another fold's is not told what came between

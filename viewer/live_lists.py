@@ -54,13 +54,13 @@ class LiveLists:
 
     async def serve_socket(self, socket: WebSocket) -> None:
         """Follow a list on a WebSocket. Closes with 4400 if there is no such kind of list, 1013 while the store cannot be read."""
-        await socket.accept()
-        try:
-            wish = read_wish(socket.query_params)
-        except BadQuestion as error:
-            await socket.close(CLOSE_BAD_QUESTION, close_reason(error))
-            return
         with counted(self._collector.metrics.sockets.labels("ws")):
+            await socket.accept()
+            try:
+                wish = read_wish(socket.query_params)
+            except BadQuestion as error:
+                await socket.close(CLOSE_BAD_QUESTION, close_reason(error))
+                return
             await until_gone(send_groups(socket, self._groups(wish)), closed(socket))
 
     async def serve_events(self, request: Request) -> Response:
@@ -83,7 +83,7 @@ class LiveLists:
         except (Resync, BadCursor):
             yield Group(texts=[RESYNC])
         except Unavailable as error:
-            log.warning("a watcher is sent away, the store cannot be read: %s", error)
+            log.warning("a watcher is sent away, the store cannot be read: %s", error.in_full())
 
     async def _open(self, wish: ListWish, watcher: ListWatcher) -> Group:
         if wish.cursor is None:

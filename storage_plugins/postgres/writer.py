@@ -161,6 +161,8 @@ class PostgresWriter:
         try:
             with self._rounds.one_at_a_time():
                 with self._server.begin(self._cache, FOLD_WITHIN_S) as connection:
+                    # A large run is folded here between two statements: the server takes that for idleness.
+                    connection.exec_driver_sql(f"SET LOCAL idle_in_transaction_session_timeout = '{FOLD_WITHIN_S:.0f}s'")
                     plan = self._rounds.read(connection, now_ns)
                     if plan.due:
                         self._rounds.write(connection, plan, self._catalogue, now_ns)

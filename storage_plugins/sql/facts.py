@@ -105,8 +105,8 @@ def load_facts_at(connection: Connection, place: Place, claims: Sequence[Claim])
 def load_few_facts(connection: Connection, place: Place, claims: Sequence[Claim], at_most: int) -> Facts | None:
     """Return what load_facts_at() does, None if there are more ends and moments than at_most."""
     limit = min(at_most, LARGEST_LIMIT) + 1
-    spans = connection.execute(_at_most(Span), place.parameters() | {"limit_": limit}).all()
-    moments = connection.execute(_at_most(Moment), place.parameters() | {"limit_": limit - len(spans)}).all()
+    spans = connection.execute(_folded(Span), place.parameters() | {"limit_": limit}).all()
+    moments = connection.execute(_folded(Moment), place.parameters() | {"limit_": limit - len(spans)}).all()
     if len(spans) + len(moments) > at_most:
         return None
     facts = Facts(
@@ -120,23 +120,26 @@ def load_few_facts(connection: Connection, place: Place, claims: Sequence[Claim]
     return facts
 
 
-def load_facts_since(connection: Connection, place: Place, known: Facts, since: Horizon) -> Facts:
-    """Return all facts at a place: those known at a moment, and what came since; the very same, spans and moments too, if none did."""
-    spans = _merged(known.spans, _came(connection, Span, FoldSpan, place, since), _key_of_span)
-    moments = _merged(known.moments, _came(connection, Moment, FoldMoment, place, since), _key_of_moment)
+def load_facts_since(connection: Connection, place: Place, known: Facts, since: Horizon, at_most: int) -> Facts | None:
+    """Return all facts at a place: those known at a moment, and what came since; the very same, spans and moments too, if none did.
+
+    None if there are more ends and moments than at_most: of those that came, however many, no more are read than tell that.
+    """
+    limit = min(at_most, LARGEST_LIMIT) + 1
+    spans = _merged(known.spans, _came(connection, Span, FoldSpan, place, since, limit), _key_of_span)
+    moments = _merged(known.moments, _came(connection, Moment, FoldMoment, place, since, limit), _key_of_moment)
+    if len(spans) + len(moments) > at_most:
+        return None
     beats = beating_until(connection, place.project, {moment.process for moment in moments} - {""})
     same = spans is known.spans and moments is known.moments and beats == known.beating_until_ns
     return known if same else replace(known, spans=spans, moments=moments, beating_until_ns=beats)
 
 
-def _came(connection: Connection, model: type[Span] | type[Moment], row: type[FoldRow], place: Place, since: Horizon) -> list[FoldRow]:
-    came = connection.execute(_that_came(model, has_open=bool(since.still_open)), place.parameters() | since.parameters("since"))
-    return [row._make(one) for one in came]
-
-
-@cache
-def _at_most(model: type[Span] | type[Moment]) -> Select[Any]:
-    return _folded(model).limit(bindparam("limit_"))
+def _came(
+    connection: Connection, model: type[Span] | type[Moment], row: type[FoldRow], place: Place, since: Horizon, limit: int
+) -> list[FoldRow]:
+    given = place.parameters() | since.parameters("since") | {"limit_": limit}
+    return [row._make(one) for one in connection.execute(_that_came(model, has_open=bool(since.still_open)), given)]
 
 
 @cache
@@ -144,8 +147,9 @@ def _that_came(model: type[Span] | type[Moment], *, has_open: bool) -> Select[An
     return _folded(model).where(news_after(model.__table__.c.seq, "since", has_open=has_open))
 
 
+@cache
 def _folded(model: type[Span] | type[Moment]) -> Select[Any]:
-    return select(*(FOLD_SPAN if model is Span else FOLD_MOMENT)).where(at_place(model))
+    return select(*(FOLD_SPAN if model is Span else FOLD_MOMENT)).where(at_place(model)).limit(bindparam("limit_"))
 
 
 def _merged(known: Sequence[FoldRow], came: Sequence[FoldRow], key_of: Callable[[FoldRow], Any]) -> Sequence[FoldRow]:

@@ -14,7 +14,8 @@ from collector.model import ODD_DAY
 from otel_bridge.conventions import TRACE_SOURCE
 from storage_plugins.sql.catalogue import Catalogue
 from storage_plugins.sql.facts import slices
-from storage_plugins.sql.folding import Mark, Round, fold_marks, write_round
+from storage_plugins.sql.folding import Round, fold_marks, write_round
+from storage_plugins.sql.marks import Mark
 from storage_plugins.sql.news import Horizon, horizon
 from storage_plugins.sql.retention import Chunk, Claimed, Cut, claims_in
 from storage_plugins.sql.tables import FACTS, Base, RunChange, RunDirty, RunEntry, RunTrace, table_of

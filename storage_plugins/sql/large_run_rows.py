@@ -5,13 +5,14 @@ Two words of large_runs.py, which asks: a span is odd if its facts must be read 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from sqlalchemy import (
     BigInteger,
     ColumnElement,
+    CompoundSelect,
     Connection,
     LargeBinary,
     Select,
@@ -26,6 +27,7 @@ from sqlalchemy import (
     select,
     true,
     tuple_,
+    union,
     union_all,
 )
 
@@ -34,6 +36,7 @@ from collector.words import STATE_OF_RESULT
 from otel_bridge import conventions as c
 from otel_bridge.facts import RANK_OTLP
 from storage_plugins.sql.facts import Place, traces_of
+from storage_plugins.sql.pages import hex_of
 from storage_plugins.sql.tables import Moment, Span, table_of
 
 SPANS, MOMENTS = table_of(Span), table_of(Moment)
@@ -188,8 +191,8 @@ class TaskRows:
         return str(node) if self.by_node else node.hex()
 
     def from_text(self, node: str) -> Any:
-        """Return a node as its column has it."""
-        return node if self.by_node else bytes.fromhex(node)
+        """Return a node as its column has it. Raises BadCursor: it may come from a cursor."""
+        return node if self.by_node else hex_of(node)
 
     def rows(self, fits: Fits | None = None) -> Subquery:
         """Return a row a span: its key, node, state, times (0 = none), the words its task is called by, odd.
@@ -254,6 +257,11 @@ class TaskRows:
         last = func.row_number().over(partition_by=(rows.task_key, rows.task_name, rows.name), order_by=(rows.sort_ns.desc(), rows.node.desc()))
         numbered = select(rows.trace_id, rows.span_id, rows.sort_ns, last.label("number")).subquery().c
         return select(numbered.trace_id, numbered.span_id).where(numbered.number == 1).order_by(numbered.sort_ns.desc()).limit(limit)
+
+    def named(self, nodes: Iterable[str]) -> CompoundSelect[Any]:
+        """Select those of these nodes that a span names, each once."""
+        scans = [(SPANS, self.ground.spans), *([(MOMENTS, self.ground.moments)] if self.ground.has_open else [])]
+        return union(*(select(one.c.node).where(scan, self.fits(one.c), one.c.node.in_(nodes)) for one, scan in scans))
 
     def covers(self) -> Select[Any]:
         """Select (start_ns, end_ns, begun, last_begun_ns): what they cover, how many have only begun, and when the last of these did."""

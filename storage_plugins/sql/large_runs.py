@@ -28,8 +28,8 @@ from collector.picture import (
     TaskKey,
     TaskRun,
     choose_tasks,
-    culprit_of,
     extent_of,
+    first_failed,
     place_of,
 )
 from collector.questions import LARGEST_PAGE
@@ -92,12 +92,12 @@ def _outline(connection: Connection, whole: Ground, claims: Sequence[Claim], now
     run.counts = _counts(run, tasks)
     simple = tasks.rule.rows(ground)
     shown = _shown(connection, simple, run, tasks.folded)
-    culprit, error = _first_failed(connection, simple, tasks)
-    run.error = "" if run.status == SUCCEEDED else run.error or error
+    broken = _first_failed(connection, simple, tasks)
+    run.error = "" if run.status == SUCCEEDED else run.error or (broken.error if broken else "")
     return Outline(
         run=run,
         extent=_extent(connection, simple, run, tasks.folded),
-        culprit=culprit,
+        culprit=broken.node if broken else "",
         shown=shown,
         first=_first(connection, simple, run, tasks.folded) if any(run.counts.get(state) for state in CHOSEN) else shown,
         folded=tasks.folded,
@@ -145,15 +145,11 @@ def _counts(run: Run, tasks: Tasks) -> dict[str, int]:
     return {state: count for state, count in states.items() if count}
 
 
-def _first_failed(connection: Connection, simple: TaskRows, tasks: Tasks) -> tuple[str, str]:
-    """Return the node and the error of the task run that failed first, those that were folded among them; empty if none has failed."""
-    by_node = {task.node: task for task in tasks.folded}
-    if tasks.states[FAILED]:
-        for row in connection.execute(simple.first_failed()):
-            node = simple.text_of(row.node)
-            by_node[node] = TaskRun(node, "", "", FAILED, finished_ns=row.end_ns, error=row.error)
-    culprit = culprit_of(by_node.values())
-    return (culprit, by_node[culprit].error) if culprit else ("", "")
+def _first_failed(connection: Connection, simple: TaskRows, tasks: Tasks) -> TaskRun | None:
+    """Return the task run that failed first, those that were folded among them; None if none has failed."""
+    rows = connection.execute(simple.first_failed()).all() if tasks.states[FAILED] else []
+    simple_failed = [TaskRun(simple.text_of(row.node), "", "", FAILED, finished_ns=row.end_ns, error=row.error) for row in rows]
+    return first_failed([*tasks.folded, *simple_failed])
 
 
 def _extent(connection: Connection, simple: TaskRows, run: Run, folded: Sequence[TaskRun]) -> Extent:

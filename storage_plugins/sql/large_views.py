@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable
+import re
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -26,6 +27,8 @@ from storage_plugins.sql.news import Horizon, horizon, horizon_of
 from storage_plugins.sql.run_events import read_events
 
 NO_TASKS = ViewQuery(0)
+# The node of a task run that nobody named: its span's id.
+SPAN_ID = re.compile("[0-9a-f]{16}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,17 +81,20 @@ class LargeRun:
         if _end_of(run) != _end_of(before.run) or self.outline.total < sum(before.run.counts.values()):
             raise Resync  # what nobody reported follows from the run's end: everything open has changed
         known = {task.node: task for task in before.tasks}
-        told = [task for task in self._touched(before.cursor, known) if known.get(task.node) != task]
-        if len(told) > LARGEST_PAGE or self._are_gone(known):
+        rows = simple_rows(self.connection, self.place, self.outline)
+        touched = self._touched(rows, before.cursor)
+        told = [task for task in touched if known.get(task.node) != task]
+        # As many as there were and as may have come to be, so none is gone. Else that is looked for, by a scan.
+        is_whole = self.outline.total == sum(before.run.counts.values()) + sum(task.node not in known for task in touched)
+        if len(told) > LARGEST_PAGE or (not is_whole and self._is_gone(rows, known)):
             raise Resync
         view = self.view(NO_TASKS)
         view.tasks = choose_tasks(sorted((known | {task.node: task for task in told}).values(), key=place_of), LARGEST_PAGE)
         view.task_ids = lists.task_ids_of(self.connection, self.place.project, run.flow_key, [*view.tasks, *told])
         return RunNews(view, told, lines_since(before, view, self.lines))
 
-    def _touched(self, cursor: str, known: Container[str]) -> list[TaskRun]:
-        """Return the task runs that got facts since a cursor, in the order of a picture. Raises Resync if one of those known is no more."""
-        rows = simple_rows(self.connection, self.place, self.outline)
+    def _touched(self, rows: TaskRows, cursor: str) -> list[TaskRun]:
+        """Return the task runs that got facts since a cursor, in the order of a picture. Raises Resync if they may be many more than those."""
         keys = self._touched_keys(rows, horizon_of(cursor), horizon_of(self.cursor))
         if not rows.by_node and not keys.isdisjoint(self.outline.roots):
             raise Resync  # its children may not have been task runs before
@@ -102,10 +108,7 @@ class LargeRun:
         told = [task for task in self.outline.folded if task.node in nodes or task.node in notices or "" in notices]
         odd = set(self.outline.rule.odd)
         simple = [span.key for span in seen if _is_simple(span, odd, by_node=rows.by_node)]
-        touched = [*told, *fold_simple(self.connection, rows, self.outline.run, simple)]
-        if any(node in known for node in nodes.difference(task.node for task in touched)):
-            raise Resync
-        return sorted(touched, key=place_of)
+        return sorted([*told, *fold_simple(self.connection, rows, self.outline.run, simple)], key=place_of)
 
     def _touched_keys(self, rows: TaskRows, since: Horizon, until: Horizon) -> set[SpanKey]:
         keys = set(self.outline.doubled)  # which the rows leave out
@@ -119,10 +122,16 @@ class LargeRun:
             raise Resync
         return keys
 
-    def _are_gone(self, nodes: Iterable[str]) -> bool:
-        """Return whether one of these is no task run any more: the parent of a plain span has come, or the root."""
-        if self.outline.rule.by_node:
-            return False
+    def _is_gone(self, rows: TaskRows, known: Iterable[str]) -> bool:
+        """Return whether one of these nodes is no task run any more.
+
+        Its greatest end may say another node; the first span that names one makes all that name none no tasks; so may a plain span's parent.
+        """
+        nodes = set(known).difference(task.node for task in self.outline.folded)
+        if rows.by_node:
+            return len(nodes) > len(self.connection.execute(rows.named(nodes)).all())
+        if not all(map(SPAN_ID.fullmatch, nodes)):
+            return True
         (trace_id, *_) = self.outline.run.trace_ids
         keys = {(trace_id, bytes.fromhex(node)) for node in nodes}
         owners = Owners(self.connection, _by_key(self.place), self.outline).picture(keys).owners
@@ -159,12 +168,23 @@ def _by_key(place: Place) -> Ground:
 
 def _may_touch(rows: TaskRows, outline: Outline) -> Fits:
     if rows.by_node:
-        return lambda row: or_(row.role.in_(TASK_ROLES), row.kind == c.RETRIED if row is MOMENTS.c else false())
+        return lambda row: or_(_is_task(row), row.kind == c.RETRIED if row is MOMENTS.c else false(), _is_said_task(rows.ground, row))
 
     def fits(row: Any) -> ColumnElement[bool]:
         return or_(rows.fits(row), row.span_id.in_(outline.rule.odd))
 
     return fits
+
+
+def _is_task(row: Any) -> ColumnElement[bool]:
+    columns: ColumnElement[bool] = row.role.in_(TASK_ROLES)
+    return columns
+
+
+def _is_said_task(ground: Ground, row: Any) -> ColumnElement[bool]:
+    """Return the condition that another fact of the row's span says that it is a task: an end, or that it was paused, may leave that out."""
+    told = [ground.said(row, _is_task)] if ground.has_moments else []
+    return or_(false(), *told, *([ground.ended(row, _is_task)] if row is MOMENTS.c else ()))
 
 
 def _node_of(span: Seen, *, by_node: bool) -> str:

@@ -34,10 +34,17 @@ Whose = Callable[[Iterable[SpanKey]], RunPicture]
 Step = tuple[list[LogEntry], int | None]
 
 _SPAN = table_of(Span).c
+# Ends of one span may lie on two days, and both have events: without the day they stand in one place, and the second is passed over.
+_KEY = ("told_ns", "trace_id", "span_id", "day")
+# Less than any: in the order that begins with the newest it is behind all ends of a span.
+_NO_DAY = -1
 
 
 class Newest(NamedTuple):
-    """The spans with a run's newest events at one moment of the store. since_ns: no other has newer ones; None if no other has any."""
+    """The spans with a run's newest events at one moment of the store. since_ns: no other has newer ones; None if no other has any.
+
+    keys: of spans that are read with their ends on all days.
+    """
 
     keys: Sequence[SpanKey]
     since_ns: int | None
@@ -56,7 +63,7 @@ def read_events(connection: Connection, place: Place, whose: Whose, query: LogQu
         yield _entries(_rows_of(connection, place, query, newest.keys), whose, query), newest.since_ns
         if newest.since_ns is None:
             return
-        last = (newest.since_ns, *newest.keys[-1])
+        last = (newest.since_ns, *newest.keys[-1], _NO_DAY)
     step = FIRST_STEP * max(1, min(query.limit, LARGEST_PAGE))
     while True:
         rows = connection.execute(_spans_after(connection, place.holds(Span), query, last).limit(step)).all()
@@ -64,7 +71,7 @@ def read_events(connection: Connection, place: Place, whose: Whose, query: LogQu
         yield _entries(rows, whose, query), known_to_ns
         if known_to_ns is None:
             return
-        last, step = (rows[-1].told_ns, rows[-1].trace_id, rows[-1].span_id), step * STEP_GROWS
+        last, step = tuple(rows[-1]._mapping[name] for name in _KEY), step * STEP_GROWS
 
 
 def _rows_of(connection: Connection, place: Place, query: LogQuery, keys: Sequence[SpanKey]) -> list[Row[Any]]:
@@ -95,8 +102,8 @@ def _spans_after(connection: Connection, spans: ColumnElement[bool], query: LogQ
     fits = [spans, _SPAN.events != "[]", *came_between(query, _SPAN.seq)]
     if query.min_severity > SEVERITY_INFO:
         fits.append(_SPAN.events.contains(f'"{c.EXCEPTION_EVENT}"'))
-    rows = select(_SPAN.trace_id, _SPAN.span_id, _SPAN.events, told_ns.label("told_ns")).where(*fits).subquery().c
-    order = (rows.told_ns, rows.trace_id, rows.span_id)
+    rows = select(_SPAN.trace_id, _SPAN.span_id, _SPAN.day, _SPAN.events, told_ns.label("told_ns")).where(*fits).subquery().c
+    order = [rows[name] for name in _KEY]
     more: list[ColumnElement[bool]] = [rows.told_ns.is_not(None)]
     if last is not None:
         more.append(tuple_(*order) < tuple_(*last) if query.newest else tuple_(*order) > tuple_(*last))

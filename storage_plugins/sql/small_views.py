@@ -49,11 +49,6 @@ class SmallRun:
     task_ids: dict[str, str] | None = None
     has_new_ends: bool = True
 
-    @property
-    def facts_count(self) -> int:
-        """Return how many ends and moments it has."""
-        return len(self.facts.spans) + len(self.facts.moments)
-
     def view(self, query: ViewQuery) -> RunView:
         """Return what is asked to be shown of it."""
         now, project, flow_key = horizon(self.connection), self.place.project, self.picture.run.flow_key
@@ -89,18 +84,22 @@ def fold_small(connection: Connection, place: Place, facts: Facts, row: Row[Any]
     return SmallRun(connection, place, facts, picture, _heard(connection, place, facts, row), row)
 
 
-def follow_small(connection: Connection, place: Place, claims: Sequence[Claim], row: Row[Any] | None, before: RunView) -> SmallRun | None:
+def follow_small(
+    connection: Connection, place: Place, claims: Sequence[Claim], row: Row[Any] | None, before: RunView, at_most: int
+) -> SmallRun | None:
     """Return a run from what was kept with a view of it and what came since. None if it must be opened as if for the first time.
 
-    That is so where another trace, day or run has joined, or its head is no more what its facts say. What retention took away since the view is
-    still among the facts: whoever opens the run anew does not see it.
+    That is so where another trace, day or run has joined, its head is no more what its facts say, or it has more ends and moments than at_most.
+    What retention took away since the view is still among the facts: whoever opens the run anew does not see it.
     """
     kept = before.kept
     if not isinstance(kept, Kept) or kept.place != place or set(kept.facts.claims) != set(claims):
         return None
     if not (kept.facts.spans or kept.facts.moments) or (row is not None and row.frozen):
         return None
-    facts = load_facts_since(connection, place, kept.facts, horizon_of(before.cursor))
+    facts = load_facts_since(connection, place, kept.facts, horizon_of(before.cursor), at_most)
+    if facts is None:
+        return None
     picture, now_ns = kept.picture, time.time_ns()
     if facts is not kept.facts or 0 < picture.run.recheck_ns <= now_ns:
         picture = fold(place.run_key, facts, now_ns)

@@ -5,6 +5,7 @@ Each is folded from all its facts, so that what a read shows never waits for the
 
 from __future__ import annotations
 
+import sys
 import time
 from typing import Any
 
@@ -83,10 +84,11 @@ def open_run(
     if kept is not None and not kept.outline.run.partly_deleted:
         return kept
     is_whole = row is not None and row.outline == WHOLE_ONLY
-    followed = follow_small(connection, place, claims, row, before) if before is not None and kept is None else None
-    if followed is not None and (is_whole or followed.facts_count <= large_facts):
+    at_most = sys.maxsize if is_whole else large_facts
+    followed = follow_small(connection, place, claims, row, before, at_most) if before is not None and kept is None else None
+    if followed is not None:
         return followed
-    facts = load_facts_at(connection, place, claims) if is_whole else load_few_facts(connection, place, claims, large_facts)
+    facts = load_few_facts(connection, place, claims, at_most)
     if facts is None and kept is not None:
         return kept
     return fold_small(connection, place, facts, row) if facts is not None else _open_unfolded(connection, place, claims, row)

@@ -8,11 +8,11 @@ import re
 from pathlib import Path
 
 import pytest
-from websockets.sync.client import connect
 
 from collector.log_format import JsonFormatter, TextFormatter
 from tests.fragile_storage import fragile_server
 from tests.in_process import JSON, PATIENCE_S, PROTOBUF, Server, eventually, running
+from tests.live_sockets import open_socket
 from tests.otlp_bodies import a_span, span_request
 
 TRACES = span_request(a_span(), a_span(span_id=b"bad")).SerializeToString()
@@ -71,7 +71,7 @@ def test_requests_are_counted_by_the_pattern_of_their_path(server: Server) -> No
 def test_open_sockets_are_counted(server: Server) -> None:
     server.send({"event": "flow_started", "run_id": "r1"})
 
-    with connect(f"ws://127.0.0.1:{server.port}/ws/runs/r1") as socket:
+    with open_socket(server.port, "/ws/runs/r1") as socket:
         socket.recv(timeout=PATIENCE_S)
         during = server.metric("sockets", kind="ws")
     eventually(lambda: server.metric("sockets", kind="ws") == 0)

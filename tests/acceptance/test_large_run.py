@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
+import itertools
 import json
 import re
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from websockets.sync.client import ClientConnection, connect
+from websockets.sync.client import ClientConnection
 
+from collector.answers import Resync
 from storage_plugins.sql.large_runs import LARGE_FACTS
 from tests.builders import at
 from tests.in_process import PATIENCE_S, Server, eventually, running
+from tests.live_sockets import open_socket
+from tests.postgres import Postgres
 
 Message = dict[str, Any]
 
@@ -21,12 +26,20 @@ FAILED = 17
 
 
 @pytest.fixture(scope="module", params=["sqlite", "postgres"])
-def server(request: pytest.FixtureRequest) -> Iterator[Server]:
+def url(request: pytest.FixtureRequest) -> Iterator[str]:
+    """The address of an empty store."""
+    if request.param == "sqlite":
+        yield "memory:"
+        return
+    postgres: Postgres = request.getfixturevalue("postgres")
+    made = postgres.create_database()
+    yield made
+    postgres.drop_database(made)
+
+
+@pytest.fixture(scope="module")
+def server(url: str) -> Iterator[Server]:
     """A server with a large run on it, folded."""
-    url = "memory:"
-    if request.param == "postgres":
-        postgres = request.getfixturevalue("postgres")
-        url = postgres.create_database()
     with running(database_url=url) as server:
         for first in range(0, TASKS, 1_000):
             server.send(*(task("task_ok" if number != FAILED else "task_failed", number) for number in range(first, min(first + 1_000, TASKS))))
@@ -41,7 +54,7 @@ def task(event: str, number: int, **more: Any) -> Message:
 
 def folded(server: Server) -> int:
     """Return how many task runs the list knows of."""
-    return sum(run["tasks_reported"] for run in server.json("/api/v1/runs")["items"])
+    return sum(run["tasks_reported"] for run in server.json("/api/v1/runs")["items"] if run["run_id"] == "large")
 
 
 def until_flow(socket: ClientConnection) -> list[Message]:
@@ -76,7 +89,7 @@ def test_the_task_runs_of_a_large_run_follow_one_another_page_by_page(server: Se
 
 # R088
 def test_who_watches_a_large_run_is_told_of_what_the_next_fold_brings(server: Server) -> None:
-    with connect(f"ws://127.0.0.1:{server.port}/ws/runs/large", max_size=None, proxy=None) as socket:
+    with open_socket(server.port, "/ws/runs/large") as socket:
         snapshot = until_flow(socket)
         server.send(task("task_started", TASKS))
         news = until_flow(socket)
@@ -86,16 +99,49 @@ def test_who_watches_a_large_run_is_told_of_what_the_next_fold_brings(server: Se
     assert snapshot[-1]["version"] < news[-1]["version"]
 
 
+def cursor_of_page(server: Server) -> str:
+    found = re.search(r'data-cursor="([^"]+)"', server.get("/runs/large").text)
+    assert found is not None
+    return found[1]
+
+
+def is_forgotten(server: Server, cursor: str) -> bool:
+    """Return whether what happened since is no longer kept."""
+    try:
+        asyncio.run(server.app.state.collector.reader.changes(cursor))
+    except Resync:
+        return True
+    return False
+
+
+# R088
+def test_a_large_run_of_which_nothing_came_for_long_is_followed_all_the_same(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its page is as old as its last fold: a page that is sent to itself again is as old."""
+    monkeypatch.setattr("storage_plugins.sql.news.KEPT_NEWS_S", 0)
+    monkeypatch.setattr("storage_plugins.sql.rounds.PRUNE_EVERY", 1)
+    cursor, others = cursor_of_page(server), itertools.count()
+
+    def others_come() -> bool:
+        server.send({"event": "flow_started", "run_id": f"other-{next(others)}", "flow": "etl", "ts": at(0)})
+        return is_forgotten(server, cursor)
+
+    eventually(others_come)
+    with open_socket(server.port, f"/ws/runs/large?cursor={cursor}") as socket:
+        server.send(task("task_started", TASKS + 2))
+        news = until_flow(socket)
+
+    assert "task" in [one["kind"] for one in news]
+
+
 # R088
 def test_who_comes_back_to_a_large_run_after_another_fold_takes_a_new_page(server: Server) -> None:
-    before = re.search(r'data-cursor="([^"]+)"', server.get("/runs/large").text)
+    before = cursor_of_page(server)
     known = folded(server)
     server.send(task("task_started", TASKS + 1))
     eventually(lambda: folded(server) > known)
     assert before is not None
-    address = f"ws://127.0.0.1:{server.port}/ws/runs/large?cursor={before[1]}"
 
-    with connect(address, max_size=None, proxy=None) as socket:
+    with open_socket(server.port, f"/ws/runs/large?cursor={before}") as socket:
         kind = json.loads(socket.recv(PATIENCE_S))["kind"]
 
     assert "resync" == kind

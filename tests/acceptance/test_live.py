@@ -21,11 +21,23 @@ Message = dict[str, Any]
 
 @asynccontextmanager
 async def watching(server: Server, run_id: str, query: str = "") -> AsyncIterator[ClientConnection]:
-    """Open a run's socket. What is not asked for stays with the server, once the buffers between are full."""
-    async with connect(
-        f"ws://127.0.0.1:{server.port}/ws/runs/{run_id}{query}", max_size=None, max_queue=1, close_timeout=1, proxy=None
-    ) as socket:
+    """Open a run's socket."""
+    async with following(server, f"/ws/runs/{run_id}{query}") as socket:
         yield socket
+
+
+def following(server: Server, path: str) -> connect:
+    """Open a socket that may stand still: what is not asked for stays with the server, once the buffers between are full."""
+    return connect(
+        f"ws://127.0.0.1:{server.port}{path}",
+        open_timeout=PATIENCE_S,
+        ping_interval=None,
+        compression=None,
+        max_size=None,
+        max_queue=1,
+        close_timeout=1,
+        proxy=None,
+    )
 
 
 async def next_message(socket: ClientConnection) -> Message:
@@ -82,6 +94,24 @@ def test_who_asks_for_it_gets_all_that_came_up_together_in_one_frame(server: Ser
 
     assert 3 <= len(together)
     assert one_by_one == together
+
+
+# R088
+def test_what_is_long_comes_together_in_frames_that_any_client_takes(server: Server) -> None:
+    server.send(started("r1"), *(task("task_log", "r1", "load:1", number, message=f"{number} " * 700) for number in range(200)))
+
+    async def watch() -> tuple[list[Message], list[Any]]:
+        async with watching(server, "r1") as one_by_one, watching(server, "r1", "?batch=1") as together:
+            frames: list[Any] = []
+            while not frames or frames[-1][-1]["kind"] != "flow":
+                frames.append(await next_message(together))
+            return await until_flow(one_by_one), frames
+
+    one_by_one, frames = asyncio.run(watch())
+
+    assert 1 < len(frames)
+    assert 300_000 > max(len(json.dumps(frame)) for frame in frames)
+    assert one_by_one == [message for frame in frames for message in frame]
 
 
 # R089
@@ -144,15 +174,16 @@ def _pour(server: Server) -> None:
 
 
 # R089
-def test_a_reader_that_does_not_keep_up_is_told_to_begin_again() -> None:
+def test_a_reader_that_does_not_keep_up_is_told_to_begin_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("viewer.delivery.SEND_TIMEOUT_S", PATIENCE_S)  # it stands still until its news have overflowed
     with running(socket_queue=1) as server:
         server.send(started("r1"))
 
         async def dawdle() -> Message:
             async with watching(server, "r1") as socket:
                 await until_flow(socket)
-                for number in range(400):
-                    line = task("task_log", "r1", "load:1", number, message=randbytes(25_000).hex())
+                for number in range(100):
+                    line = task("task_log", "r1", "load:1", number, message=randbytes(250_000).hex())
                     await asyncio.to_thread(server.send, line)
                     if server.metric("resyncs_total"):
                         break

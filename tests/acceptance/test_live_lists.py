@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -228,8 +229,10 @@ def test_a_trace_whose_process_falls_silent_is_over_in_the_open_list(server: Ser
     words = {"flowspan.span.name": "job", "flowspan.span.parent_id": PARENT_ID.hex()}
     begun = {"event_name": "flowspan.span.begun", "trace_id": TRACE_ID, "span_id": SPAN_ID, "attributes": pairs(words)}
     beat = {"event_name": "flowspan.process.heartbeat", "attributes": pairs({"flowspan.process.interval_ms": 500})}
-    send_span(server, span_id=PARENT_ID, name="GET /")
+    now_ns = time.time_ns()
+    send_span(server, span_id=PARENT_ID, name="GET /", start_time_unix_nano=now_ns, end_time_unix_nano=now_ns)
     _send_record(server, begun)
+    eventually(lambda: ["SUCCEEDED"] == [item["status"] for item in server.json("/api/v1/runs")["items"]])
     cursor = _beat_until_listed_running(server, beat)
 
     async def watch() -> list[Message]:
@@ -246,7 +249,7 @@ def _beat_until_listed_running(server: Server, beat: dict[str, Any]) -> str:
     def is_running() -> bool:
         _send_record(server, beat)
         page.update(server.json("/api/v1/runs"))
-        return bool(page["items"]) and page["items"][0]["status"] == "RUNNING"
+        return ["RUNNING"] == [item["status"] for item in page["items"]]
 
     eventually(is_running)
     return str(page["cursor"])

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 from websockets.exceptions import ConnectionClosed
-from websockets.sync.client import connect
 
 from tests.bench.folds import compare_folds, wait_until_folded
 from tests.bench.process import rss_bytes
@@ -16,6 +15,7 @@ from tests.bench.requests import RequestMaker
 from tests.bench.senders import Sender
 from tests.bench.stored import read_facts, settle
 from tests.in_process import PATIENCE_S, eventually
+from tests.live_sockets import open_socket
 from tests.postgres import Postgres
 from tests.servers import Server
 
@@ -41,15 +41,18 @@ def loaded(server: Server) -> Iterator[list[Sender]]:
     senders = [Sender(server.port, RequestMaker(f"outage-{number}")) for number in range(SENDERS)]
     for sender in senders:
         sender.start()
-    yield senders
-    for sender in senders:
-        sender.stop()
-        sender.join()
+    try:
+        yield senders
+    finally:
+        for sender in senders:
+            sender.stop()
+        for sender in senders:
+            sender.join()
 
 
 def watch(server: Server) -> int:
     """Ask to watch a run, and return the code the socket is closed with."""
-    with connect(f"ws://127.0.0.1:{server.port}/ws/runs/r1") as socket, pytest.raises(ConnectionClosed) as closed:
+    with open_socket(server.port, "/ws/runs/r1") as socket, pytest.raises(ConnectionClosed) as closed:
         socket.recv(timeout=PATIENCE_S)
     return closed.value.rcvd.code if closed.value.rcvd else 0
 

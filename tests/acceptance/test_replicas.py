@@ -7,9 +7,10 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 
 import pytest
-from websockets.sync.client import ClientConnection, connect
+from websockets.sync.client import ClientConnection
 
 from tests.in_process import PATIENCE_S
+from tests.live_sockets import open_socket
 from tests.postgres import Postgres
 from tests.servers import Server
 
@@ -29,11 +30,6 @@ def send(server: Server, run_id: str, *events: dict[str, object]) -> None:
     server.send(*({"run_id": run_id, "flow": "etl", **event} for event in events))
 
 
-def watch(server: Server, path: str) -> ClientConnection:
-    """Open a socket of a server."""
-    return connect(f"ws://127.0.0.1:{server.port}{path}")
-
-
 def wait_for(socket: ClientConnection, kind: str, **fields: object) -> None:
     """Return when a message of this kind with these fields comes. Raises TimeoutError."""
     while True:
@@ -46,7 +42,7 @@ def wait_for(socket: ClientConnection, kind: str, **fields: object) -> None:
 def test_an_event_sent_to_one_replica_is_on_a_socket_of_the_other(replicas: tuple[Server, Server]) -> None:
     one, other = replicas
     send(one, "watched", {"event": "flow_started"})
-    with watch(other, "/ws/runs/watched") as socket:
+    with open_socket(other.port, "/ws/runs/watched") as socket:
         wait_for(socket, "flow", status="RUNNING")
 
         send(one, "watched", {"event": "task_started", "task": "load", "node": "load:1"}, {"event": "flow_log", "message": "hello"})
@@ -60,7 +56,7 @@ def test_an_event_sent_to_one_replica_is_on_a_socket_of_the_other(replicas: tupl
 # R092 R096 R097
 def test_a_run_begun_at_one_replica_is_in_the_lists_of_the_other_and_on_its_list_sockets(replicas: tuple[Server, Server]) -> None:
     one, other = replicas
-    with watch(other, f"/ws/runs?cursor={other.get_json('/api/v1/runs')['cursor']}") as socket:
+    with open_socket(other.port, f"/ws/runs?cursor={other.get_json('/api/v1/runs')['cursor']}") as socket:
         send(one, "listed", {"event": "flow_started"})
         wait_for(socket, "run", run_id="listed", status="RUNNING")
 

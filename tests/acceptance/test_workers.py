@@ -19,13 +19,14 @@ import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from websockets.exceptions import ConnectionClosed
-from websockets.sync.client import ClientConnection, connect
+from websockets.sync.client import ClientConnection
 
 from collector.log_format import JsonFormatter
 from collector.server import bind, port_of
 from tests.fragile_storage import install_plugin
 from tests.in_process import PATIENCE_S, eventually
-from tests.servers import STOP_S, Server, clean_environment
+from tests.live_sockets import open_socket
+from tests.servers import Server, clean_environment
 
 WORKERS = 2
 Answer = TypeVar("Answer")
@@ -61,7 +62,9 @@ class Workers(Server):
     def __init__(self, data_dir: Path, url: str, workers: int) -> None:
         self.temporary = data_dir / "tmp"
         self.temporary.mkdir()
-        super().__init__(data_dir, DATABASE_URL=url, FLOWSPAN_WORKERS=str(workers), TMPDIR=str(self.temporary))
+        # A worker that is told to stop is given this and 3 s: none is killed for being late on a busy machine.
+        given = {"FLOWSPAN_COMMIT_TIMEOUT_S": str(PATIENCE_S)}
+        super().__init__(data_dir, DATABASE_URL=url, FLOWSPAN_WORKERS=str(workers), TMPDIR=str(self.temporary), **given)
 
     def __enter__(self) -> Workers:
         """Start it."""
@@ -76,7 +79,7 @@ class Workers(Server):
     def wait_for_the_end(self) -> tuple[str, int]:
         """Return what else was printed and how the parent ended. Workers have its standard output: this waits for the last of them."""
         assert self._process is not None
-        rest, _ = self._process.communicate(timeout=STOP_S)
+        rest, _ = self._process.communicate(timeout=PATIENCE_S)
         return rest, self._process.returncode
 
     def begin(self, run_id: str) -> int:
@@ -88,7 +91,7 @@ class Workers(Server):
     def watched(self, run_id: str, times: int) -> Iterator[list[ClientConnection]]:
         """Open so many live sockets, on whichever workers take them."""
         with ExitStack() as stack:
-            yield [stack.enter_context(connect(f"ws://127.0.0.1:{self.port}/ws/runs/{run_id}")) for _ in range(times)]
+            yield [stack.enter_context(open_socket(self.port, f"/ws/runs/{run_id}")) for _ in range(times)]
 
     def metric(self, name: str, **labels: str) -> float:
         """Ask for a metric, over a connection of its own, and return the sum of its samples with these labels."""
@@ -128,7 +131,7 @@ def serve(*options: str, **environment: str) -> subprocess.CompletedProcess[str]
     """Run a `flowspan serve` that is to end by itself."""
     command = [sys.executable, "-m", "collector.cli", "serve", "--port", "0", "--otlp-http-port", "0", *options]
     environment = clean_environment(LOG_LEVEL="CRITICAL", **environment)
-    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
 
 
 # R093
@@ -166,7 +169,7 @@ def test_what_a_killed_worker_counted_stays_and_what_it_held_goes(server: Worker
 
 def is_broken(socket: ClientConnection) -> bool:
     try:
-        socket.ping().wait(timeout=PATIENCE_S)
+        socket.ping(ack_on_close=True).wait(timeout=PATIENCE_S)
         return socket.close_code is not None
     except ConnectionClosed:
         return True

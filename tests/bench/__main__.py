@@ -1,4 +1,4 @@
-"""`./run bench [name]`: the figures of the design's budgets, each as a ratio from one run; crash and soak are the long tests."""
+"""`./run bench [name]`: the figures of the design's budgets, each as a ratio from one run; crash, outage and soak are the long tests."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from tests.bench.crash import crash
 from tests.bench.days import measure_days
 from tests.bench.ingest import measure_ingest
 from tests.bench.live import measure_live, measure_start
+from tests.bench.outage import outage
 from tests.bench.pages import SPANS, measure_pages
 from tests.bench.places import STORAGES
 from tests.bench.soak import soak
@@ -47,6 +48,8 @@ def main() -> int:
             is_right &= _crash(asked, storage)
         if asked.name == "soak":
             is_right &= _soak(asked, storage)
+        if asked.name == "outage" and storage == "postgres":
+            is_right &= _outage(asked)
     return 0 if is_right else 1
 
 
@@ -72,6 +75,12 @@ def _soak(asked: argparse.Namespace, storage: str) -> bool:
         return soak(folder, asked.minutes, asked.seed, storage, asked.replicas)
 
 
+def _outage(asked: argparse.Namespace) -> bool:
+    say(f"Postgres away, {asked.minutes:g} minutes each way, seed {asked.seed}")
+    with _folder() as folder:
+        return outage(folder, asked.minutes, asked.seed)
+
+
 @contextmanager
 def _folder() -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="flowspan-bench-") as folder:
@@ -80,15 +89,15 @@ def _folder() -> Iterator[Path]:
 
 def _read_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="./run bench", description=__doc__)
-    names = ["all", "ingest", "start", "live", "pages", "days", "crash", "soak"]
-    parser.add_argument("name", nargs="?", default="all", choices=names, help="all: everything but soak, the crash rounds few")
+    names = ["all", "ingest", "start", "live", "pages", "days", "crash", "outage", "soak"]
+    parser.add_argument("name", nargs="?", default="all", choices=names, help="all: everything but outage and soak, the crash rounds few")
     parser.add_argument("--storage", default="both", choices=["both", *STORAGES])
     parser.add_argument("--profile", action="store_true", help="of ingest: where the server's CPU time goes")
     parser.add_argument("--spans", type=int, default=SPANS, help="of pages: how many a trace has")
     parser.add_argument("--rounds", type=int, help=f"of crash; {ALL_ROUNDS} unless all benches run")
     parser.add_argument("--replicas", type=int, default=REPLICAS, help="of crash and soak, on Postgres")
-    parser.add_argument("--minutes", type=float, default=MINUTES, help="of soak")
-    parser.add_argument("--seed", type=int, default=random.randrange(10**6), help="of crash and soak: the same seed kills at the same times")
+    parser.add_argument("--minutes", type=float, default=MINUTES, help="of soak and outage")
+    parser.add_argument("--seed", type=int, default=random.randrange(10**6), help="of the long tests: the same seed kills at the same times")
     return parser.parse_args(arguments)
 
 

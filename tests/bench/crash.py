@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tests.bench.folds import compare_folds, wait_until_folded
 from tests.bench.requests import LineMaker, Request, RequestMaker
-from tests.bench.senders import Sender
+from tests.bench.senders import Sender, wait_until_taken
 from tests.bench.sites import Site, open_site
 from tests.bench.stored import Account, read_facts, settle
 from tests.bench.watchers import Watcher
@@ -110,7 +110,7 @@ class Crashes:
         self.site.strike(number, rng, spared)
         if spared:
             self.site.start()
-            self._wait_until_taken([sender for sender in (*senders, *speakers) if sender.is_alive()])
+            wait_until_taken([sender for sender in (*senders, *speakers) if sender.is_alive()])
         for sender in (*senders, *speakers):
             self._end(sender)
         if watcher:
@@ -121,14 +121,6 @@ class Crashes:
         again = [rng.sample(self.unanswered, min(3, len(self.unanswered))) for _ in range(SENDERS)]
         ports = [self.site.servers[place % len(self.site.servers)].port for place in range(SENDERS)]
         return [Sender(ports[place], RequestMaker(f"{self.seed}-{number}-{place}"), again[place]) for place in range(SENDERS)]
-
-    def _wait_until_taken(self, senders: Sequence[Sender]) -> None:
-        """Wait until each of them has got something through since what was killed is back."""
-        pause = threading.Event()
-        before = [len(sender.acknowledged) for sender in senders]
-        for sender, taken in zip(senders, before, strict=True):
-            while sender.is_alive() and len(sender.acknowledged) <= taken:
-                pause.wait(0.01)
 
     def _end(self, sender: Sender) -> None:
         sender.stop()

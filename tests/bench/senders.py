@@ -65,6 +65,15 @@ class Sender(threading.Thread):
         return True
 
 
+def wait_until_taken(senders: Sequence[Sender]) -> None:
+    """Wait until each of them, if its connection holds, has got something through since now."""
+    pause = threading.Event()
+    before = [len(sender.acknowledged) for sender in senders]
+    for sender, taken in zip(senders, before, strict=True):
+        while sender.is_alive() and len(sender.acknowledged) <= taken:
+            pause.wait(0.01)
+
+
 def post(connection: HTTPConnection, request: Request) -> tuple[int, bytes]:
     """Send one request and return the answer's status and body. Raises OSError or HTTPException if there is no whole answer."""
     connection.request("POST", request.path, request.body, {"Content-Type": request.media})

@@ -69,7 +69,7 @@ def test_a_list_that_cannot_follow_starts_again_and_shows_what_is(page: Page) ->
         open_live(page, f"{server.url}/runs")
         remember(page)
 
-        server.collector.list_tail._drop_everybody()
+        server.soon(server.collector.list_tail._drop_everybody)
         server.send(begun("second", 1))
 
         expect(runs(page)).to_have_text(["second", "first"])

@@ -57,7 +57,7 @@ def test_a_hidden_page_holds_no_connection_and_catches_up_when_it_is_seen_again(
     server.send(*BEGUN)
     open_live(page, f"{server.url}/runs/r1")
     remember(page)
-    assert 1 == server.metric("sockets", kind=transport)
+    eventually(lambda: server.metric("sockets", kind=transport) == 1)
 
     page.evaluate("hide(true)")
     eventually(lambda: server.metric("sockets") == 0)

@@ -14,7 +14,7 @@ from collector.model import DEFAULT_PROJECT
 from collector.picture import KIND_RUN, RUNNING, Run, RunPicture
 from collector.questions import RunQuery, RunRef
 from storage_plugins.migrations import bring_up_to_date
-from storage_plugins.sql import facts, folding, lists, news
+from storage_plugins.sql import facts, lists, marks, news
 from storage_plugins.sql.catalogue import Catalogue
 from storage_plugins.sql.tables import FACTS, Base, table_of
 
@@ -67,7 +67,7 @@ def test_every_index_is_used_by_a_question(connection: Connection) -> None:
         _indexes_for(connection, lists.list_flows, DEFAULT_PROJECT, 10, None),
         _indexes_for(connection, facts.load_facts, DEFAULT_PROJECT, b"r"),
         _indexes_for(connection, facts.heard_of, DEFAULT_PROJECT, b"r"),
-        _indexes_for(connection, folding.pending_marks, 5),
+        _indexes_for(connection, marks.pending_marks, 5),
         _indexes_for(connection, news.prune, 5),
     )
 

@@ -12,6 +12,9 @@ from storage_plugins.postgres.hints import Hints
 from tests.in_process import PATIENCE_S, eventually
 from tests.postgres import Postgres
 
+# A call that is not cut off is given up after 15 s.
+LESS_THAN_IT_HANGS_S = 10.0
+
 
 @pytest.fixture
 def own() -> Iterator[Postgres]:
@@ -26,7 +29,8 @@ def hints(own: Postgres) -> Hints:
     return Hints(Server(own.create_database()))
 
 
-def test_hints_end_at_once_while_the_server_hangs(own: Postgres, hints: Hints) -> None:
+def test_hints_end_while_the_server_hangs(own: Postgres, hints: Hints, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("storage_plugins.postgres.hints.END_WITHIN_S", LESS_THAN_IT_HANGS_S)
     heard = threading.Event()
     hints.start(heard.set)
     assert heard.wait(PATIENCE_S)
@@ -36,9 +40,10 @@ def test_hints_end_at_once_while_the_server_hangs(own: Postgres, hints: Hints) -
     eventually(lambda: len(hints._deadlines._watched) == 2)  # one listens, the other tells
 
     hints.stop()
+    are_alive = [thread.is_alive() for thread in hints._threads]
     own.resume()
 
-    assert [False, False] == [thread.is_alive() for thread in hints._threads]
+    assert [False, False] == are_alive
 
 
 def test_hints_that_were_connecting_to_a_server_that_hangs_give_none_afterwards(own: Postgres, hints: Hints) -> None:

@@ -66,11 +66,13 @@ def test_a_commit_is_told_to_the_other_replicas_and_not_to_its_own(postgres_url:
 # R092
 def test_a_fold_is_told_to_the_other_replicas(postgres_url: str) -> None:
     with opened(postgres_url) as one, opened(postgres_url) as other:
-        one.writer.write(batch_of(run_begun("r1")))
-        one.listen(lambda: None)
         heard = threading.Event()
+        one.listen(lambda: None)
         other.listen(heard.set)
-        eventually(lambda: len(ask(postgres_url, "SELECT 1 FROM pg_stat_activity WHERE query = 'LISTEN flowspan'")) == 2)
+        assert heard.wait(PATIENCE_S)  # who begins to listen looks
+        heard.clear()
+        one.writer.write(batch_of(run_begun("r1")))
+        assert heard.wait(PATIENCE_S)
         heard.clear()
 
         fold_all(one)

@@ -116,8 +116,8 @@ def test_hints_come_again_after_the_server_was_away(own: Postgres, monkeypatch: 
         listener.listen(heard.set)
         assert heard.wait(PATIENCE_S)
         own.kill()
-        own.start()
         heard.clear()
+        own.start()
         assert heard.wait(PATIENCE_S)  # it listens again
 
         # Whoever tells has not noticed yet that its connection is lost, and a hint may go with it.

@@ -23,7 +23,8 @@ from storage_plugins.postgres.storage import PostgresStorage
 from storage_plugins.sql import frozen
 from storage_plugins.sql import retention as shared
 from storage_plugins.sql.catalogue import Catalogue
-from storage_plugins.sql.folding import Mark, fold_marks, write_round
+from storage_plugins.sql.folding import fold_marks, write_round
+from storage_plugins.sql.marks import Mark
 from storage_plugins.sql.sweep import NotNow
 from tests.in_process import eventually
 from tests.storage.kept_postgres import counts, keeping, on_the_ground

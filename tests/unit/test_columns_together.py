@@ -54,6 +54,7 @@ def test_bodies_go_by_rows_until_the_libraries_are_loaded() -> None:
 
 
 def test_what_needs_rows_never_loads_them() -> None:
+    _wait_for_loader()  # of a test before this one
     decoder = _decoder(pipeline.DIALECT, Dialect("by hand", 100, _by_hand))
 
     assert [(1, 0), (1, 0)] == _ways(decoder)

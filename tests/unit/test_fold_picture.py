@@ -209,6 +209,9 @@ def test_a_finished_span_speaks_louder_than_an_event_about_the_same_task_run() -
 # --- plain traces ----------------------------------------------------------------------------------------------------------------------
 
 
+DAY_MS = 86_400_000
+
+
 def beating(until_ms: int, *facts: Fact) -> Store:
     store = Store(beating_until_ns={"p1": at(until_ms)})
     return store.take(facts)
@@ -221,8 +224,18 @@ def test_a_plain_trace_with_an_open_span_of_a_beating_process_runs_until_that_is
     alive, silent = store.picture(TRACE, at(499)), store.picture(TRACE, at(500))
 
     assert (RUNNING, 0, at(500)) == (alive.run.status, alive.run.finished_ns, alive.run.recheck_ns)
-    assert (SUCCEEDED, at(1), 0) == (silent.run.status, silent.run.finished_ns, silent.run.recheck_ns)
+    assert (SUCCEEDED, at(1)) == (silent.run.status, silent.run.finished_ns)
     assert [{RUNNING: 1}, {CANCELLED: 1}] == [alive.run.counts, silent.run.counts]
+
+
+# R024
+@pytest.mark.parametrize(
+    ("heard_until", "now", "again"), [(500, 500, 1_500), (500, 2_500, 4_500), (-1, 3_001, 6_001), (500, 500 + DAY_MS, None)]
+)
+def test_a_plain_trace_left_open_is_looked_at_again_after_twice_its_silence_for_a_day(heard_until: int, now: int, again: int | None) -> None:
+    store = beating(heard_until, span("GET /"), moment(c.BEGUN, "job", "GET /", process="p1"))
+
+    assert (at(again) if again is not None else 0) == store.picture(TRACE, at(now)).run.recheck_ns
 
 
 # R024

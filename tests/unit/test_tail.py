@@ -8,7 +8,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 
 import pytest
 
-from collector.answers import RunView
+from collector.answers import Changes, Resync, RunNews, RunView
+from collector.app import _keep_running
 from collector.batch import Batch
 from collector.errors import Unavailable
 from collector.metrics import Metrics
@@ -18,25 +19,41 @@ from collector.tail import Subscription, Tail
 from otel_bridge.identity import run_key
 from storage_plugins.sql.reader import SqlReader
 from storage_plugins.sqlite.storage import SqliteStorage
+from tests.in_process import PATIENCE_S
 
-PATIENCE_S = 10.0
+NEVER_S = 3600.0
+NOW = asyncio.Event()
+NOW.set()
 
 
 class TroubledReader(SqlReader):
-    """A third party's reader: does something while a run is read, and cannot read what it is told not to."""
+    """A third party's reader: does something after it has read a run, or its news, and before it looks for any."""
 
-    meanwhile: Callable[[], Awaitable[None]] | None = None
-    failures = 0
+    after_view: Callable[[], Awaitable[None]] | None = None
+    after_news: Callable[[], Awaitable[None]] | None = None
+    before_changes: Callable[[], Awaitable[None]] | None = None
 
     async def view_run(self, run_key: bytes, query: ViewQuery = WHOLE) -> RunView | None:
         """See Reader."""
-        if self.failures:
-            self.failures -= 1
-            raise Unavailable("not just now")
         view = await super().view_run(run_key, query)
-        if self.meanwhile is not None:
-            await self.meanwhile()
+        if self.after_view is not None:
+            await self.after_view()
         return view
+
+    async def read_news(self, before: RunView) -> RunNews | None:
+        """See Reader."""
+        news = await super().read_news(before)
+        doing, self.after_news = self.after_news, None
+        if doing is not None:
+            await doing()
+        return news
+
+    async def changes(self, cursor: str, until: str | None = None) -> Changes:
+        """See Reader."""
+        doing, self.before_changes = self.before_changes, None
+        if doing is not None:
+            await doing()
+        return await super().changes(cursor, until)
 
 
 @pytest.fixture
@@ -53,7 +70,7 @@ async def tailing(storage: SqliteStorage) -> AsyncIterator[tuple[Tail, TroubledR
     """Run a tail over a reader that can be troubled."""
     reader = TroubledReader(storage.snapshot)
     tail = Tail(reader, Metrics(), 100)
-    running = asyncio.create_task(tail.run())
+    running = asyncio.create_task(_keep_running("tail", tail.run, tail._metrics))
     try:
         yield tail, reader
     finally:
@@ -66,6 +83,24 @@ def write(storage: SqliteStorage, tail: Tail, batch: Batch) -> None:
     """Store something, and say so."""
     storage.writer.write(batch)
     tail.hint()
+
+
+def waiting(event: asyncio.Event, error: Exception | None = None) -> Callable[[], Awaitable[None]]:
+    """Return what waits for an event, and then fails if it is told how."""
+
+    async def wait() -> None:
+        await event.wait()
+        if error is not None:
+            raise error
+
+    return wait
+
+
+async def until(question: Callable[[], bool]) -> None:
+    """Let the others go on until the answer is yes."""
+    async with asyncio.timeout(PATIENCE_S):
+        while not question():
+            await asyncio.sleep(0)
 
 
 async def next_nodes(subscription: Subscription) -> list[str]:
@@ -86,9 +121,9 @@ def test_a_run_can_be_opened_while_others_are_written_all_the_time(storage: Sqli
                 while tail._cursor == cursor:
                     await reader.latest_cursor()
 
-            reader.meanwhile = others_are_written
+            reader.after_view = others_are_written
             async with asyncio.timeout(PATIENCE_S), tail.subscribe(run_key(SOURCE, "second")) as second:
-                reader.meanwhile = None
+                reader.after_view = None
                 assert second is not None
                 write(storage, tail, batch_of(task_begun("second", "load:1", 1)))
                 return await next_nodes(second)
@@ -103,13 +138,81 @@ def test_news_that_could_not_be_read_are_told_once_they_can(storage: SqliteStora
     async def watch() -> list[str]:
         async with tailing(storage) as (tail, reader), tail.subscribe(run_key(SOURCE, "r1")) as subscription:
             assert subscription is not None
-            reader.failures = 1
+            reader.after_news = waiting(NOW, Unavailable("not just now"))
             write(storage, tail, batch_of(task_begun("r1", "load:1", 1)))
             return await next_nodes(subscription)
 
     storage.writer.write(batch_of(run_begun("r1")))
 
     assert ["load:1"] == asyncio.run(watch())
+
+
+# R089
+def test_who_comes_while_the_news_for_those_before_are_read_is_told_what_follows(storage: SqliteStorage) -> None:
+    """Those news turn out to be too many; that is nothing to who came after."""
+
+    async def watch() -> list[str]:
+        over, key = asyncio.Event(), run_key(SOURCE, "r1")
+        async with tailing(storage) as (tail, reader):
+            async with tail.subscribe(key):
+                reader.after_news = waiting(over, Resync())
+                write(storage, tail, batch_of(task_begun("r1", "load:1", 1)))
+                await until(lambda: reader.after_news is None)
+            async with tail.subscribe(key) as subscription:
+                assert subscription is not None
+                over.set()
+                await until(lambda: not tail._reading)
+                write(storage, tail, batch_of(task_begun("r1", "load:2", 2)))
+                return await next_nodes(subscription)
+
+    storage.writer.write(batch_of(run_begun("r1")))
+
+    assert ["load:2"] == asyncio.run(watch())
+
+
+# R089 R192
+def test_a_fault_while_news_are_read_ends_nothing(storage: SqliteStorage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("collector.app.RESTART_S", 0.01)
+
+    async def watch() -> list[str]:
+        over = asyncio.Event()
+        async with tailing(storage) as (tail, reader), tail.subscribe(run_key(SOURCE, "r1")) as subscription:
+            assert subscription is not None
+            reader.after_news = waiting(over, Unavailable("not just now"))
+            write(storage, tail, batch_of(task_begun("r1", "load:1", 1)))
+            await until(lambda: reader.after_news is None)
+            reader.before_changes = waiting(NOW, KeyError("a fault of the store's"))
+            await until(lambda: reader.before_changes is None)
+            return await next_nodes(subscription)
+
+    storage.writer.write(batch_of(run_begun("r1")))
+
+    assert ["load:1"] == asyncio.run(watch())
+
+
+# R089
+def test_news_that_come_while_others_are_read_are_told_right_after_them(storage: SqliteStorage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not at the next look that nobody asked for, though no look waited for them."""
+    monkeypatch.setattr("collector.watching.LOOK_ANYWAY_S", NEVER_S)
+    monkeypatch.setattr("collector.tail.SLOW_S", 0)
+
+    async def watch() -> list[str]:
+        over = asyncio.Event()
+        async with tailing(storage) as (tail, reader), tail.subscribe(run_key(SOURCE, "r1")) as subscription:
+            assert subscription is not None
+            reader.after_news = waiting(over)
+            write(storage, tail, batch_of(task_begun("r1", "load:1", 1)))
+            await until(lambda: reader.after_news is None)
+            write(storage, tail, batch_of(task_begun("r1", "load:2", 2)))
+            await until(lambda: bool(tail._behind))
+            for _ in range(50):  # that look ends, and the next is not due yet
+                await asyncio.sleep(0)
+            over.set()
+            return [*await next_nodes(subscription), *await next_nodes(subscription)]
+
+    storage.writer.write(batch_of(run_begun("r1")))
+
+    assert ["load:1", "load:2"] == asyncio.run(watch())
 
 
 # R089 R021

@@ -46,8 +46,18 @@ export class Connection {
   #listen(source) {
     this.#source = source;
     source.onmessage = (event) => {
-      for (const message of [JSON.parse(event.data)].flat()) if (source === this.#source) this.take(message);
+      for (const message of [JSON.parse(event.data)].flat()) this.#takeFrom(source, message);
     };
+  }
+
+  // A message the page trips over costs the others of its frame nothing.
+  #takeFrom(source, message) {
+    if (source !== this.#source) return;
+    try {
+      this.take(message);
+    } catch (error) {
+      reportError(error);
+    }
   }
 
   #opened() {

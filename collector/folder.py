@@ -20,6 +20,9 @@ log = logging.getLogger(__name__)
 REST_FACTOR = 2.0
 # At least so long, however short the round: what comes meanwhile is one round. At 1,000 events/s into ten runs most rounds found nothing due.
 LEAST_REST_S = 0.05
+# At most so long: a round that took longer waited for its store (a minute's hang was two minutes' rest), or folded a large run, which pauses by
+# itself.
+LONGEST_REST_S = 2.0
 # A mark older than this was left by a process that died, or is a run whose state time changes.
 SWEEP_S = 2.0
 
@@ -65,5 +68,5 @@ class Folder:
         took_s = time.perf_counter() - began
         self._metrics.fold_seconds.observe(took_s)
         self._folded()
-        await asyncio.sleep(max(REST_FACTOR * took_s, LEAST_REST_S))
+        await asyncio.sleep(min(max(REST_FACTOR * took_s, LEAST_REST_S), LONGEST_REST_S))
         return wait_s

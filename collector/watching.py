@@ -71,4 +71,4 @@ async def keep_looking(look: Callable[[], Awaitable[None]], hinted: asyncio.Even
             log.warning("news cannot be read just now, will look again: %s", error.in_full())
             await asyncio.sleep(LOOK_ANYWAY_S)
             hinted.set()
-        await asyncio.sleep(GATHER_S + REST_FACTOR * (time.monotonic() - began))
+        await asyncio.sleep(min(GATHER_S + REST_FACTOR * (time.monotonic() - began), LOOK_ANYWAY_S))

@@ -5,14 +5,13 @@ Two words of large_runs.py, which asks: a span is odd if its facts must be read 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from sqlalchemy import (
     BigInteger,
     ColumnElement,
-    CompoundSelect,
     Connection,
     LargeBinary,
     Select,
@@ -27,7 +26,6 @@ from sqlalchemy import (
     select,
     true,
     tuple_,
-    union,
     union_all,
 )
 
@@ -258,10 +256,15 @@ class TaskRows:
         numbered = select(rows.trace_id, rows.span_id, rows.sort_ns, last.label("number")).subquery().c
         return select(numbered.trace_id, numbered.span_id).where(numbered.number == 1).order_by(numbered.sort_ns.desc()).limit(limit)
 
-    def named(self, nodes: Iterable[str]) -> CompoundSelect[Any]:
-        """Select those of these nodes that a span names, each once."""
-        scans = [(SPANS, self.ground.spans), *([(MOMENTS, self.ground.moments)] if self.ground.has_open else [])]
-        return union(*(select(one.c.node).where(scan, self.fits(one.c), one.c.node.in_(nodes)) for one, scan in scans))
+    def ended_of(self, nodes: Collection[str]) -> Select[Any]:
+        """Select those of these nodes that a span names which has ended. A simple one has one span: when as many are found, it is over."""
+        row = SPANS.c
+        return select(row.node).where(self.ground.spans, self.fits(row), row.node.in_(nodes)).limit(len(nodes))
+
+    def open_of(self, nodes: Collection[str]) -> Select[Any]:
+        """Select those of these nodes that a moment names, some several times."""
+        row = MOMENTS.c
+        return select(row.node).where(self.ground.moments, self.fits(row), row.node.in_(nodes))
 
     def covers(self) -> Select[Any]:
         """Select (start_ns, end_ns, begun, last_begun_ns): what they cover, how many have only begun, and when the last of these did."""

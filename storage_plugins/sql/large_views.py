@@ -129,7 +129,10 @@ class LargeRun:
         """
         nodes = set(known).difference(task.node for task in self.outline.folded)
         if rows.by_node:
-            return len(nodes) > len(self.connection.execute(rows.named(nodes)).all())
+            nodes.difference_update(self.connection.scalars(rows.ended_of(nodes)))
+            if nodes and rows.ground.has_open:
+                nodes.difference_update(self.connection.scalars(rows.open_of(nodes)))
+            return bool(nodes)
         if not all(map(SPAN_ID.fullmatch, nodes)):
             return True
         (trace_id, *_) = self.outline.run.trace_ids

@@ -118,7 +118,7 @@ def test_a_reader_that_does_not_keep_up_is_told_to_begin_again_and_costs_nobody_
             async with following(server, "/ws/runs") as slow, following(server, "/ws/runs?flow=small") as quick:
                 await until_cursor(slow)
                 await until_cursor(quick)
-                for number in range(100):
+                for number in range(400):
                     await asyncio.to_thread(server.send, {**started(f"r{number}"), "params": randbytes(250_000).hex()})
                     if server.metric("resyncs_total"):
                         break

@@ -182,7 +182,7 @@ def test_a_reader_that_does_not_keep_up_is_told_to_begin_again(monkeypatch: pyte
         async def dawdle() -> Message:
             async with watching(server, "r1") as socket:
                 await until_flow(socket)
-                for number in range(100):
+                for number in range(400):
                     line = task("task_log", "r1", "load:1", number, message=randbytes(250_000).hex())
                     await asyncio.to_thread(server.send, line)
                     if server.metric("resyncs_total"):

@@ -29,6 +29,8 @@ from tests.live_sockets import open_socket
 from tests.servers import Server, clean_environment
 
 WORKERS = 2
+# Between two requests of a sender that goes on and on: a worker that starts meanwhile needs the cores, too.
+REST_S = 0.02
 Answer = TypeVar("Answer")
 
 # SQLite's file, said to be fit for sharing. It cannot be opened while a file named "away" lies beside it; the first start may put it there.
@@ -180,7 +182,7 @@ def test_a_killed_worker_is_replaced_and_nothing_acknowledged_is_lost(server: Wo
     killed, done, acknowledged = server.processes[1], threading.Event(), list[str]()
 
     def keep_sending() -> None:
-        while not done.is_set():
+        while not done.wait(REST_S):
             run_id = f"r{len(acknowledged)}"
             try:
                 acknowledged.extend([run_id] if server.begin(run_id) == 200 else [])

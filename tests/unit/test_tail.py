@@ -170,7 +170,7 @@ def test_who_comes_while_the_news_for_those_before_are_read_is_told_what_follows
     assert ["load:2"] == asyncio.run(watch())
 
 
-# R089 R192
+# R089
 def test_a_fault_while_news_are_read_ends_nothing(storage: SqliteStorage, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("collector.app.RESTART_S", 0.01)
 

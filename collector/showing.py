@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from collector.answers import Heard, LogEntry, Page, Resync, RunNews, RunView
 from collector.picture import RunPicture, TaskKey, TaskRun, choose_tasks, culprit_of, extent_of, place_of
@@ -35,7 +35,10 @@ def page_tasks(tasks: Sequence[TaskRun], limit: int, after: TaskKey | None) -> t
 
 
 def news_since(before: RunView, view: RunView, read_lines: Callable[[LogQuery], Page[LogEntry]]) -> RunNews | None:
-    """Return what a view, with all task runs, brings to who has one from before. See Reader.read_news."""
+    """Return what a view, with all task runs, brings to who has one from before.
+
+    Raises Resync if a new view is the cheaper answer: see Reader.read_news.
+    """
     if view.version <= before.version:
         return None
     known = {task.node: task for task in before.tasks}
@@ -43,6 +46,19 @@ def news_since(before: RunView, view: RunView, read_lines: Callable[[LogQuery], 
         raise Resync
     changed = [task for task in view.tasks if known.get(task.node) != task]
     return RunNews(view, changed, lines_since(before, view, read_lines))
+
+
+def tell(befores: Iterable[RunView], news_of: Callable[[RunView], RunNews | None]) -> dict[bytes, RunNews | None]:
+    """Return the answer of Reader.read_news. news_of: what is new since one view, None if nothing is. Raises Resync, as news_since() does."""
+    told: dict[bytes, RunNews | None] = {}
+    for before in befores:
+        try:
+            news = news_of(before)
+        except Resync:
+            told[before.run.run_key] = None
+        else:
+            told |= {before.run.run_key: news} if news is not None else {}
+    return told
 
 
 def lines_since(before: RunView, view: RunView, read_lines: Callable[[LogQuery], Page[LogEntry]]) -> list[LogEntry]:

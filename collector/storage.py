@@ -6,7 +6,7 @@ tests/example_plugin.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 from collector.answers import (
@@ -81,11 +81,11 @@ class Reader(Protocol):
         """
         ...
 
-    async def read_news(self, before: RunView) -> RunNews | None:
-        """Return what happened to a run since a view of it, None if nothing did. Missing nothing.
+    async def read_news(self, befores: Sequence[RunView]) -> Mapping[bytes, RunNews | None]:
+        """Return, by run_key, what happened to runs since views of them, one of each; nothing of those to which nothing did. Missing nothing.
 
-        A line that a watcher of `before` has may be told again, if a trace joined the run. Raises Resync if more happened than LARGEST_PAGE
-        lines, or a task run of `before` is no more: a new view is the cheaper answer.
+        A line that a watcher of such a view has may be told again, if a trace joined the run. None, if more happened to one than LARGEST_PAGE
+        lines, or a task run of its view is no more: a new view is the cheaper answer.
         """
         ...
 

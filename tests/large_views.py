@@ -8,7 +8,7 @@ from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any, TypeVar
 
-from collector.answers import LogEntry, Page, Resync, RunNews, RunView
+from collector.answers import LogEntry, Page, RunNews, RunView
 from collector.picture import Run, TaskRun
 from collector.questions import WHOLE, LogQuery, TaskQuery, ViewQuery
 from collector.showing import news_since, show
@@ -114,10 +114,10 @@ def has_the_same_news(told: Told, key: bytes, after: list[Fact]) -> bool:
     view, small = ask(reader_of(told).view_run(key)), told.folded(key)
     assert view is not None
     told.write(after)
-    waiting = ask(reader_of(told).read_news(view)) if view.is_large else None
+    waiting = ask(reader_of(told).read_news([view])) if view.is_large else {}
     fold_now(told, key)
     news = news_of(told, view)
-    assert waiting is None
+    assert {} == waiting
     if news is None or not view.is_large:
         return False
     expected = expected_news(told, view, small.tasks)
@@ -127,11 +127,8 @@ def has_the_same_news(told: Told, key: bytes, after: list[Fact]) -> bool:
 
 
 def news_of(told: Told, view: RunView) -> RunNews | None:
-    """Return the news since a view; None if a new view is the cheaper answer."""
-    try:
-        return ask(reader_of(told).read_news(view))
-    except Resync:
-        return None
+    """Return the news since a view; None if there are none, or a new view is the cheaper answer."""
+    return ask(reader_of(told).read_news([view])).get(view.run.run_key)
 
 
 def expected_news(told: Told, before: RunView, tasks: list[TaskRun]) -> RunNews:

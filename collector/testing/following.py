@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collector.answers import Resync, RunNews, RunView
+from collector.answers import RunNews, RunView
 from collector.picture import Extent, TaskRun
 from collector.questions import LARGEST_PAGE, BadCursor, LogQuery, TaskQuery, ViewQuery
 from collector.steady import SOURCE, at, batch_of, log_line, plain_span, run_begun, run_ended, task_begun, task_ended
@@ -51,12 +51,12 @@ class FollowingPromises(OpensStorage):
         with self.opened() as storage:
             storage.writer.write(batch_of(run_begun("r1", 0), log_line("r1", "old", 1)))
             view = view_of(storage, "r1")
-            nothing = wait_for(storage.reader.read_news(view))
+            nothing = wait_for(storage.reader.read_news([view]))
             storage.writer.write(batch_of(run_begun("r2", 0), log_line("r2", "elsewhere", 1)))
             fold_all(storage)
-            elsewhere = wait_for(storage.reader.read_news(view))
+            elsewhere = wait_for(storage.reader.read_news([view])).get(view.run.run_key)
 
-            assert nothing is None
+            assert {} == nothing
             assert elsewhere is None or not (elsewhere.tasks or elsewhere.lines)
 
     def test_an_end_of_the_run_is_news_of_its_open_task_runs(self) -> None:
@@ -77,19 +77,19 @@ class FollowingPromises(OpensStorage):
 
             assert view is not None
             assert ["inner"] == [task.task_name for task in view.tasks]
-            assert is_refused(Resync, storage.reader.read_news(view))
+            assert {view.run.run_key: None} == wait_for(storage.reader.read_news([view]))
 
     def test_more_lines_than_a_page_ask_for_a_new_view(self) -> None:
         """Else a page left open would be sent a whole log."""
         with self.opened() as storage:
             storage.writer.write(batch_of(run_begun("r1", 0)))
             view = view_of(storage, "r1")
-            storage.writer.write(batch_of(*_lines(0, LARGEST_PAGE)))
+            storage.writer.write(batch_of(*_lines("r1", 0, LARGEST_PAGE)))
             fits = _news(storage, view)
-            storage.writer.write(batch_of(*_lines(LARGEST_PAGE, LARGEST_PAGE + 1)))
+            storage.writer.write(batch_of(*_lines("r1", LARGEST_PAGE, LARGEST_PAGE + 1)))
 
             assert LARGEST_PAGE == len(fits.lines)
-            assert is_refused(Resync, storage.reader.read_news(view))
+            assert {view.run.run_key: None} == wait_for(storage.reader.read_news([view]))
 
     def test_lines_of_a_trace_that_joins_the_run_are_news_then(self) -> None:
         """They came before, and nobody knew whose they were."""
@@ -101,6 +101,28 @@ class FollowingPromises(OpensStorage):
             storage.writer.write(batch_of(joining))
 
             assert ["early"] == [line.message for line in _news(storage, view).lines]
+
+    def test_news_of_many_runs_are_those_of_each(self) -> None:
+        """Since views of different moments: of one nothing is new, of one too much, of one a task run is no more."""
+        with self.opened() as storage:
+            storage.writer.write(batch_of(*(run_begun(run_id, 0) for run_id in ("quiet", "early", "late", "loud", "gone"))))
+            storage.writer.write(batch_of(plain_span(TRACE, 3, "inner", 2, parent=2)))
+            views = {run_id: view_of(storage, run_id) for run_id in ("quiet", "early", "loud")}
+            trace = wait_for(storage.reader.view_run(trace_id_of(TRACE)))
+            storage.writer.write(batch_of(task_begun("early", "a:1", 1), log_line("early", "first", 1), log_line("late", "known", 1)))
+            views["late"] = view_of(storage, "late")
+            storage.writer.write(batch_of(log_line("early", "second", 2), log_line("late", "new", 2), task_begun("late", "b:1", 2)))
+            storage.writer.write(batch_of(*_lines("loud", 0, LARGEST_PAGE + 1)))
+            storage.writer.write(batch_of(plain_span(TRACE, 2, "outer", 1, parent=1), plain_span(TRACE, 1, "root", 0)))
+            assert trace is not None
+            told = wait_for(storage.reader.read_news([*views.values(), trace]))
+
+            heard = {news.view.run.run_id: _said(news) for news in told.values() if news is not None}
+            assert {"early": (["a:1"], ["first", "second"]), "late": (["b:1"], ["new"])} == {
+                run_id: heard.get(run_id) for run_id in ("early", "late")
+            }
+            assert heard.get("quiet", ([], [])) == ([], [])
+            assert (None, None) == (told[run_key(SOURCE, "loud")], told[trace.run.run_key])
 
     def test_a_view_shows_as_much_as_it_is_asked_for(self) -> None:
         """The failed task runs first, then those at work, then the earliest, in order of start; and what it says of all it says of all."""
@@ -142,8 +164,8 @@ def _tasks() -> list[Fact]:
     return [*begun, *ended, task_begun("r1", "open:1", 4), task_begun("r1", "bad:1", 6), task_ended("r1", "bad:1", 8, c.RESULT_FAILURE)]
 
 
-def _lines(first: int, end: int) -> list[Fact]:
-    return [log_line("r1", f"line {number}", 1 + number / 1000) for number in range(first, end)]
+def _lines(run_id: str, first: int, end: int) -> list[Fact]:
+    return [log_line(run_id, f"line {number}", 1 + number / 1000) for number in range(first, end)]
 
 
 def _view(storage: Storage, query: ViewQuery) -> RunView:
@@ -153,9 +175,13 @@ def _view(storage: Storage, query: ViewQuery) -> RunView:
 
 
 def _news(storage: Storage, view: RunView) -> RunNews:
-    news = wait_for(storage.reader.read_news(view))
+    news = wait_for(storage.reader.read_news([view]))[view.run.run_key]
     assert news is not None
     return news
+
+
+def _said(news: RunNews) -> tuple[list[str], list[str]]:
+    return [task.node for task in news.tasks], [line.message for line in news.lines]
 
 
 def _all_tasks(storage: Storage, limit: int) -> list[TaskRun]:

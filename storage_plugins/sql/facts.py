@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import replace
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
 from typing import Any, NamedTuple, TypeVar
 
-from sqlalchemy import ColumnElement, Connection, Select, and_, bindparam, case, false, func, or_, select, tuple_
+from sqlalchemy import ColumnElement, Connection, Row, Select, and_, bindparam, case, false, func, or_, select, tuple_
 from sqlalchemy.orm import aliased
 
 from collector.answers import Heard, TraceFacts
@@ -17,8 +17,8 @@ from collector.lineage import Claim
 from collector.model import FoldMoment, FoldSpan, LogRow, MomentRow, ResourceRow, ScopeRow, SpanRow
 from collector.winners import SpanKey
 from otel_bridge.conventions import ROLE_PART
-from storage_plugins.sql.news import Horizon, news_after
-from storage_plugins.sql.tables import Log, Moment, Process, ResourceEntry, RunChange, RunEntry, RunTrace, ScopeEntry, Span
+from storage_plugins.sql.tables import Log, Moment, Process, ResourceEntry, RunChange, RunEntry, RunTrace, ScopeEntry, Span, table_of
+from storage_plugins.sql.upsert import is_among
 
 FoldRow = TypeVar("FoldRow", FoldSpan, FoldMoment)
 
@@ -120,65 +120,38 @@ def load_few_facts(connection: Connection, place: Place, claims: Sequence[Claim]
     return facts
 
 
-def load_facts_since(connection: Connection, place: Place, known: Facts, since: Horizon, at_most: int) -> Facts | None:
-    """Return all facts at a place: those known at a moment, and what came since; the very same, spans and moments too, if none did.
-
-    None if there are more ends and moments than at_most: of those that came, however many, no more are read than tell that.
-    """
-    limit = min(at_most, LARGEST_LIMIT) + 1
-    spans = _merged(known.spans, _came(connection, Span, FoldSpan, place, since, limit), _key_of_span)
-    moments = _merged(known.moments, _came(connection, Moment, FoldMoment, place, since, limit), _key_of_moment)
-    if len(spans) + len(moments) > at_most:
-        return None
-    beats = beating_until(connection, place.project, {moment.process for moment in moments} - {""})
-    same = spans is known.spans and moments is known.moments and beats == known.beating_until_ns
-    return known if same else replace(known, spans=spans, moments=moments, beating_until_ns=beats)
-
-
-def _came(
-    connection: Connection, model: type[Span] | type[Moment], row: type[FoldRow], place: Place, since: Horizon, limit: int
-) -> list[FoldRow]:
-    given = place.parameters() | since.parameters("since") | {"limit_": limit}
-    return [row._make(one) for one in connection.execute(_that_came(model, has_open=bool(since.still_open)), given)]
-
-
-@cache
-def _that_came(model: type[Span] | type[Moment], *, has_open: bool) -> Select[Any]:
-    return _folded(model).where(news_after(model.__table__.c.seq, "since", has_open=has_open))
-
-
 @cache
 def _folded(model: type[Span] | type[Moment]) -> Select[Any]:
     return select(*(FOLD_SPAN if model is Span else FOLD_MOMENT)).where(at_place(model)).limit(bindparam("limit_"))
 
 
-def _merged(known: Sequence[FoldRow], came: Sequence[FoldRow], key_of: Callable[[FoldRow], Any]) -> Sequence[FoldRow]:
-    """Return the rows that are known with those that came: a greater fact takes the place of another of its key."""
-    if not came:
-        return known
-    fresh = {key_of(row) for row in came}
-    return list(came) + [row for row in known if key_of(row) not in fresh]
-
-
-def _key_of_span(span: FoldSpan) -> tuple[Any, ...]:
-    return (span.trace_id, span.span_id, span.day)
-
-
-def _key_of_moment(moment: FoldMoment) -> tuple[Any, ...]:
-    return (moment.trace_id, moment.span_id, moment.day, moment.kind, moment.at)
-
-
 def find_place(connection: Connection, project: int, run_key: bytes) -> tuple[list[Claim], Place]:
     """Return the runs that have facts in a run's traces, and where those facts are."""
-    rows = connection.execute(_claims(), {"project_": project, "run_key_": run_key}).all()
+    return find_places(connection, project, [run_key]).get(run_key, ([], Place(project, run_key, [])))
+
+
+def find_places(connection: Connection, project: int, run_keys: Iterable[bytes]) -> dict[bytes, tuple[list[Claim], Place]]:
+    """Return the same of each of these runs that anything names."""
+    by_trace: dict[bytes, list[Row[Any]]] = defaultdict(list)
+    traces: dict[bytes, set[bytes]] = {run_key: set() for run_key in run_keys}
+    for row in connection.execute(_claims(connection.dialect.name), {"project_": project, "run_keys_": list(traces)}):
+        by_trace[row.trace_id].append(row)
+        if row.run_key in traces:
+            traces[row.run_key].add(row.trace_id)
+    return {run_key: _place_of(project, run_key, [row for one in own for row in by_trace[one]]) for run_key, own in traces.items() if own}
+
+
+def _place_of(project: int, run_key: bytes, rows: Sequence[Row[Any]]) -> tuple[list[Claim], Place]:
     claims = [Claim._make(claim) for claim in {tuple(row)[:-1] for row in rows}]
     return claims, Place(project, run_key, sorted({row.day for row in rows}))
 
 
 @cache
-def _claims() -> Select[Any]:
+def _claims(dialect: str) -> Select[Any]:
+    own = table_of(RunTrace).alias().c
+    traces = select(own.trace_id).where(own.project == bindparam("project_"), is_among(dialect, own.run_key, "run_keys_"))
     columns: tuple[Any, ...] = (RunTrace.trace_id, RunTrace.run_key, RunTrace.source, RunTrace.run_id, RunTrace.generation, RunTrace.day)
-    return select(*columns).where(RunTrace.project == bindparam("project_"), RunTrace.trace_id.in_(_traces()))
+    return select(*columns).where(RunTrace.project == bindparam("project_"), RunTrace.trace_id.in_(traces))
 
 
 def heard_of(connection: Connection, project: int, run_key: bytes) -> Heard:

@@ -18,6 +18,7 @@ from storage_plugins.sql.facts import beating_until, slices
 from storage_plugins.sql.news import horizon, horizon_of, latest_cursor
 from storage_plugins.sql.pages import from_cursor, hex_of, to_cursor
 from storage_plugins.sql.tables import Flow, RunEntry, RunTrace, Task, table_of
+from storage_plugins.sql.upsert import is_among
 
 # What lists show of a run: an outline is for its own page, and may be large.
 LISTED = [column for column in table_of(RunEntry).c if column.name != "outline"]
@@ -81,14 +82,21 @@ def list_changes(connection: Connection, project: int, cursor: str) -> ListChang
 
 def cached_run(connection: Connection, project: int, run_key: bytes) -> Row[Any] | None:
     """Return the row of `runs` of one run, with the id of its flow in the catalogue (catalogue_id); None before its first fold."""
-    return connection.execute(_with_flow(), {"project_": project, "run_key_": run_key}).first()
+    return cached_runs(connection, project, [run_key]).get(run_key)
+
+
+def cached_runs(connection: Connection, project: int, run_keys: Iterable[bytes]) -> dict[bytes, Row[Any]]:
+    """Return the same of each of these runs that was folded."""
+    rows = connection.execute(_with_flow(connection.dialect.name), {"project_": project, "run_keys_": list(run_keys)})
+    return {row.run_key: row for row in rows}
 
 
 @cache
-def _with_flow() -> Select[Any]:
+def _with_flow(dialect: str) -> Select[Any]:
     of_flow = (Flow.project == RunEntry.project) & (Flow.flow_key == RunEntry.flow_key)
+    columns = table_of(RunEntry).c
     rows = select(RunEntry.__table__, Flow.id.label("catalogue_id")).join(Flow, of_flow, isouter=True)
-    return rows.where(RunEntry.project == bindparam("project_"), RunEntry.run_key == bindparam("run_key_"))
+    return rows.where(columns.project == bindparam("project_"), is_among(dialect, columns.run_key, "run_keys_"))
 
 
 def folded_version(connection: Connection, project: int, run_key: bytes) -> int:

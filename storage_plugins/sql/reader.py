@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from typing import Concatenate, ParamSpec, TypeVar
@@ -59,9 +59,9 @@ class SqlReader:
         """See Reader."""
         return await self._ask(views.view_run, run_key, query, self._large_facts)
 
-    async def read_news(self, before: RunView) -> RunNews | None:
+    async def read_news(self, befores: Sequence[RunView]) -> Mapping[bytes, RunNews | None]:
         """See Reader."""
-        return await self._ask(views.read_news, before, self._large_facts)
+        return await self._ask(views.read_news, befores, self._large_facts)
 
     async def read_tasks(self, run_key: bytes, query: TaskQuery) -> TaskPage:
         """See Reader."""

@@ -60,7 +60,7 @@ def read_events(connection: Connection, place: Place, whose: Whose, query: LogQu
     """Yield lines in steps. A step holds all events of its spans that fit, of whatever time. newest: if they are known, of query.until."""
     last: tuple[Any, ...] | None = None
     if newest is not None and query.newest and query.cursor is None:
-        yield _entries(_rows_of(connection, place, query, newest.keys), whose, query), newest.since_ns
+        yield entries_of(_rows_of(connection, place, query, newest.keys), whose, query), newest.since_ns
         if newest.since_ns is None:
             return
         last = (newest.since_ns, *newest.keys[-1], _NO_DAY)
@@ -68,7 +68,7 @@ def read_events(connection: Connection, place: Place, whose: Whose, query: LogQu
     while True:
         rows = connection.execute(_spans_after(connection, place.holds(Span), query, last).limit(step)).all()
         known_to_ns = int(rows[-1].told_ns) if len(rows) == step else None
-        yield _entries(rows, whose, query), known_to_ns
+        yield entries_of(rows, whose, query), known_to_ns
         if known_to_ns is None:
             return
         last, step = tuple(rows[-1]._mapping[name] for name in _KEY), step * STEP_GROWS
@@ -82,7 +82,8 @@ def _rows_of(connection: Connection, place: Place, query: LogQuery, keys: Sequen
     return found
 
 
-def _entries(rows: Sequence[Row[Any]], whose: Whose, query: LogQuery) -> list[LogEntry]:
+def entries_of(rows: Sequence[Row[Any]], whose: Whose, query: LogQuery) -> list[LogEntry]:
+    """Return the events of spans as lines, those of the run that fit the question, whatever the time. rows: with trace_id, span_id, events."""
     picture = whose((row.trace_id, row.span_id) for row in rows)
     return [entry for row in rows for entry in _lines(row, picture, query)]
 

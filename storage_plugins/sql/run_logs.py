@@ -24,10 +24,21 @@ STEP = 2 * LARGEST_PAGE
 ORDER = ("time_ns", "trace_id", "digest", "twin", "day")
 
 
-def read_logs(connection: Connection, place: Place, whose: Whose, query: LogQuery, steps: Iterable[Step] | None = None) -> Page[LogEntry]:
-    """Return one page of a run's lines, in order of time. place: where its facts are. steps: its events, where not read_events() reads them."""
+def read_logs(
+    connection: Connection,
+    place: Place,
+    whose: Whose,
+    query: LogQuery,
+    steps: Iterable[Step] | None = None,
+    records: Sequence[LogEntry] | None = None,
+) -> Page[LogEntry]:
+    """Return one page of a run's lines, in order of time. place: where its facts are.
+
+    steps: its events, where not read_events() reads them. records: all that fit the question, where they are not read here.
+    """
     limit = max(1, min(query.limit, LARGEST_PAGE))
-    records = _records(connection, place, whose, query, limit + 1)
+    if records is None:
+        records = _records(connection, place, whose, query, limit + 1)
     events: list[LogEntry] = []
     entries: list[LogEntry] = []
     for some, known_to_ns in read_events(connection, place, whose, query) if steps is None else steps:
@@ -78,7 +89,7 @@ def _records(connection: Connection, place: Place, whose: Whose, query: LogQuery
     last: tuple[Any, ...] | None = None
     while True:
         rows = connection.execute(_records_after(Shape.of(connection, query, last)), _parameters(place, query, last)).all()
-        found += _entries_of(rows, whose, query)
+        found += entries_of(rows, whose, query)
         if len(rows) < STEP:
             return found
         last = tuple(rows[-1]._mapping[name] for name in ORDER)
@@ -93,10 +104,11 @@ def _records_left_out(connection: Connection, place: Place, whose: Whose, query:
     columns = Log.__table__.c
     for times in slices(sorted({event.time_ns for event in events})):
         rows = connection.execute(select(Log.__table__).where(place.holds(Log), columns.time_ns.in_(times))).all()
-        yield from _entries_of(rows, whose, query)
+        yield from entries_of(rows, whose, query)
 
 
-def _entries_of(rows: Iterable[Row[Any]], whose: Whose, query: LogQuery) -> Iterator[LogEntry]:
+def entries_of(rows: Iterable[Row[Any]], whose: Whose, query: LogQuery) -> Iterator[LogEntry]:
+    """Yield rows of logs as lines, those of the run that fit the question."""
     records = [LogRow._make(row[: len(LogRow._fields)]) for row in rows]
     picture = whose((record.trace_id, record.span_id) for record in records)
     for record in records:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import Connection, Row
@@ -15,13 +16,15 @@ from collector.answers import LogEntry, Page, Resync, RunNews, RunView, TaskPage
 from collector.lineage import Claim
 from collector.picture import TaskKey
 from collector.questions import LogQuery, TaskQuery, ViewQuery
+from collector.showing import tell
 from storage_plugins.sql import lists
 from storage_plugins.sql.facts import Place, find_place, heard_since, load_facts_at, load_few_facts
+from storage_plugins.sql.followed_runs import follow_runs
 from storage_plugins.sql.large_run_outline import WHOLE_ONLY
 from storage_plugins.sql.large_runs import outline
 from storage_plugins.sql.large_views import LargeRun, fresh_run, kept_run
 from storage_plugins.sql.pages import from_cursor, to_cursor
-from storage_plugins.sql.small_views import SmallRun, fold_small, follow_small
+from storage_plugins.sql.small_views import SmallRun, fold_small
 
 
 def view_run(connection: Connection, project: int, run_key: bytes, query: ViewQuery, large_facts: int) -> RunView | None:
@@ -30,12 +33,22 @@ def view_run(connection: Connection, project: int, run_key: bytes, query: ViewQu
     return opened.view(query) if opened is not None else None
 
 
-def read_news(connection: Connection, project: int, before: RunView, large_facts: int) -> RunNews | None:
+def read_news(connection: Connection, project: int, befores: Sequence[RunView], large_facts: int) -> dict[bytes, RunNews | None]:
     """See Reader. Of a large run there are none until it is folded again."""
+    followed = follow_runs(connection, project, befores, large_facts)
+
+    def news_of(before: RunView) -> RunNews | None:
+        run = followed.get(before.run.run_key)
+        return run.news(before) if run is not None else _open_again(connection, project, before, large_facts)
+
+    return tell(befores, news_of)
+
+
+def _open_again(connection: Connection, project: int, before: RunView, large_facts: int) -> RunNews | None:
     run_key = before.run.run_key
     if before.is_large and lists.folded_version(connection, project, run_key) <= before.version:
         return None
-    opened = open_run(connection, project, run_key, large_facts, before)
+    opened = open_run(connection, project, run_key, large_facts)
     if opened is None:
         return None
     if isinstance(opened, LargeRun) != before.is_large:
@@ -69,13 +82,8 @@ def read_logs(connection: Connection, project: int, run_key: bytes, query: LogQu
 # --- small or large --------------------------------------------------------------------------------------------------------------------
 
 
-def open_run(
-    connection: Connection, project: int, run_key: bytes, large_facts: int, before: RunView | None = None
-) -> SmallRun | LargeRun | None:
-    """Find a run, None if nothing names it. A large one is shown as it was last folded: what is left of one that lost days may be small.
-
-    before: a view from which a small run is followed.
-    """
+def open_run(connection: Connection, project: int, run_key: bytes, large_facts: int) -> SmallRun | LargeRun | None:
+    """Find a run, None if nothing names it. A large one is shown as it was last folded: what is left of one that lost days may be small."""
     claims, place = find_place(connection, project, run_key)
     if not claims:
         return None
@@ -84,11 +92,7 @@ def open_run(
     if kept is not None and not kept.outline.run.partly_deleted:
         return kept
     is_whole = row is not None and row.outline == WHOLE_ONLY
-    at_most = sys.maxsize if is_whole else large_facts
-    followed = follow_small(connection, place, claims, row, before, at_most) if before is not None and kept is None else None
-    if followed is not None:
-        return followed
-    facts = load_few_facts(connection, place, claims, at_most)
+    facts = load_few_facts(connection, place, claims, sys.maxsize if is_whole else large_facts)
     if facts is None and kept is not None:
         return kept
     return fold_small(connection, place, facts, row) if facts is not None else _open_unfolded(connection, place, claims, row)

@@ -10,13 +10,14 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, event
 
-from collector.answers import LogEntry, Resync, RunView
+from collector.answers import LogEntry, RunView
 from collector.picture import CANCELLED, PAUSED, RUNNING, SUCCEEDED
 from collector.questions import LARGEST_PAGE, WHOLE, BadCursor, LogQuery, TaskQuery, ViewQuery
 from otel_bridge import conventions as c
 from otel_bridge.facts import Fact, SpanEnd, SpanEvent, SpanMoment, Work
 from storage_plugins.sql import large_run_owners, run_events
-from storage_plugins.sql.facts import find_place, load_facts_at, load_facts_since
+from storage_plugins.sql.arrivals import find_arrivals
+from storage_plugins.sql.facts import find_place
 from storage_plugins.sql.folding import fold_marks
 from storage_plugins.sql.news import horizon
 from storage_plugins.sql.pages import to_cursor
@@ -105,14 +106,14 @@ def test_nothing_is_news_until_a_large_run_is_folded_again(either_storage: Store
     fold_now(told, R1)
     before = view_of(told)
     told.write([ended(1, events=[SpanEvent(at(3), "done")])])
-    unfolded = ask(reader_of(told).read_news(before))
+    unfolded = ask(reader_of(told).read_news([before]))
     fold_now(told, R1)
-    news = ask(reader_of(told).read_news(before))
+    news = ask(reader_of(told).read_news([before]))[R1]
 
-    assert unfolded is None
+    assert {} == unfolded
     assert news is not None
     assert (["load:1"], ["done"], 12) == ([task.node for task in news.tasks], [line.message for line in news.lines], len(news.view.tasks))
-    assert ask(reader_of(told).read_news(news.view)) is None
+    assert {} == ask(reader_of(told).read_news([news.view]))
 
 
 # R089
@@ -195,8 +196,7 @@ def test_a_run_that_becomes_large_is_asked_for_anew(either_storage: Store) -> No
     told.write([begun(2)])
     assert before is not None
 
-    with pytest.raises(Resync):
-        ask(small.read_news(before))
+    assert {R1: None} == ask(small.read_news([before]))
     assert [False, True] == [before.is_large, view_of(told).is_large]
 
 
@@ -207,22 +207,21 @@ def test_more_news_than_a_message_holds_are_asked_for_anew(either_storage: Store
     told.write([begun(number) for number in range(2, LARGEST_PAGE + 3)])
     fold_now(told, R1)
 
-    with pytest.raises(Resync):
-        ask(reader_of(told).read_news(before))
+    assert {R1: None} == ask(reader_of(told).read_news([before]))
 
 
 def test_no_more_of_what_came_is_read_than_tells_that_a_run_became_large(either_storage: Store) -> None:
     told = tell(either_storage, [begun(1)])
     with either_storage.snapshot() as connection:
         claims, place = find_place(connection, told.project, R1)
-        known, since = load_facts_at(connection, place, claims), horizon(connection)
+        since = horizon(connection)
     told.write([*[begun(number) for number in MANY], *[ended(number) for number in MANY]])
 
     with either_storage.snapshot() as connection, counted_rows(connection) as counts:
-        facts = load_facts_since(connection, place, known, since, 3)
+        found = find_arrivals(connection, told.project, [claim.trace_id for claim in claims], place.days, since, 3)
 
-    assert facts is None
-    assert [4, 4] == counts
+    assert found is None
+    assert [4, 4, 0] == counts
 
 
 def test_a_run_only_the_fold_can_tell_is_shown_as_a_small_one(either_storage: Store) -> None:
@@ -231,7 +230,7 @@ def test_a_run_only_the_fold_can_tell_is_shown_as_a_small_one(either_storage: St
     before = view_of(told)
     told.write([ended(1)])
 
-    news = ask(reader_of(told).read_news(before))
+    news = ask(reader_of(told).read_news([before]))[R1]
 
     assert not before.is_large
     assert news is not None

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 
 import pytest
 
-from collector.answers import Changes, Resync, RunNews, RunView
+from collector.answers import Changes, RunNews, RunView
 from collector.app import _keep_running
 from collector.batch import Batch
 from collector.errors import Unavailable
@@ -31,6 +31,8 @@ class TroubledReader(SqlReader):
 
     after_view: Callable[[], Awaitable[None]] | None = None
     after_news: Callable[[], Awaitable[None]] | None = None
+    are_too_many: bool = False
+    fails_at: bytes = b""
     before_changes: Callable[[], Awaitable[None]] | None = None
 
     async def view_run(self, run_key: bytes, query: ViewQuery = WHOLE) -> RunView | None:
@@ -40,13 +42,15 @@ class TroubledReader(SqlReader):
             await self.after_view()
         return view
 
-    async def read_news(self, before: RunView) -> RunNews | None:
+    async def read_news(self, befores: Sequence[RunView]) -> Mapping[bytes, RunNews | None]:
         """See Reader."""
-        news = await super().read_news(before)
+        if self.fails_at in {before.run.run_key for before in befores}:
+            raise KeyError("a fault of the store's")
+        news = await super().read_news(befores)
         doing, self.after_news = self.after_news, None
         if doing is not None:
             await doing()
-        return news
+        return dict.fromkeys(news) if self.are_too_many else news
 
     async def changes(self, cursor: str, until: str | None = None) -> Changes:
         """See Reader."""
@@ -155,13 +159,14 @@ def test_who_comes_while_the_news_for_those_before_are_read_is_told_what_follows
         over, key = asyncio.Event(), run_key(SOURCE, "r1")
         async with tailing(storage) as (tail, reader):
             async with tail.subscribe(key):
-                reader.after_news = waiting(over, Resync())
+                reader.after_news, reader.are_too_many = waiting(over), True
                 write(storage, tail, batch_of(task_begun("r1", "load:1", 1)))
                 await until(lambda: reader.after_news is None)
             async with tail.subscribe(key) as subscription:
                 assert subscription is not None
                 over.set()
                 await until(lambda: not tail._reading)
+                reader.are_too_many = False
                 write(storage, tail, batch_of(task_begun("r1", "load:2", 2)))
                 return await next_nodes(subscription)
 
@@ -188,6 +193,21 @@ def test_a_fault_while_news_are_read_ends_nothing(storage: SqliteStorage, monkey
     storage.writer.write(batch_of(run_begun("r1")))
 
     assert ["load:1"] == asyncio.run(watch())
+
+
+# R089
+def test_a_run_that_cannot_be_shown_costs_those_it_is_read_with_nothing(storage: SqliteStorage) -> None:
+    async def watch() -> list[str]:
+        bad, good = (run_key(SOURCE, run_id) for run_id in ("bad", "good"))
+        async with tailing(storage) as (tail, reader), tail.subscribe(bad), tail.subscribe(good) as subscription:
+            assert subscription is not None
+            reader.fails_at = bad
+            write(storage, tail, batch_of(task_begun("bad", "load:1", 1), task_begun("good", "load:2", 1)))
+            return await next_nodes(subscription)
+
+    storage.writer.write(batch_of(run_begun("bad"), run_begun("good")))
+
+    assert ["load:2"] == asyncio.run(watch())
 
 
 # R089

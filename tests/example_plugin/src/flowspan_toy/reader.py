@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping, Sequence
 
 from collector.answers import Changes, FlowSummary, ListChanges, LogEntry, Page, Resync, RunNews, RunSummary, RunView, TaskPage, TraceFacts
 from collector.picture import RunPicture, place_of
 from collector.questions import LARGEST_PAGE, WHOLE, BadCursor, LogQuery, RunQuery, RunRef, TaskQuery, ViewQuery
-from collector.showing import news_since, show
+from collector.showing import news_since, show, tell
 from flowspan_toy import views
 from flowspan_toy.lines import lines_of
 from flowspan_toy.pages import key_of_cursor, page_of
@@ -41,13 +42,10 @@ class ToyReader:
             picture = views.fold_run(tables, run_key, time.time_ns())
             return None if picture is None else _view(tables, picture, query)
 
-    async def read_news(self, before: RunView) -> RunNews | None:
+    async def read_news(self, befores: Sequence[RunView]) -> Mapping[bytes, RunNews | None]:
         """See Reader."""
         with self._cabinet.held() as tables:
-            picture = views.fold_run(tables, before.run.run_key, time.time_ns())
-            if picture is None:
-                return None
-            return news_since(before, _view(tables, picture, WHOLE), lambda query: _lines(tables, picture, query))
+            return tell(befores, lambda before: _news(tables, before))
 
     async def read_tasks(self, run_key: bytes, query: TaskQuery) -> TaskPage:
         """See Reader."""
@@ -135,6 +133,13 @@ def _view(tables: Tables, picture: RunPicture, query: ViewQuery) -> RunView:
     if query.lines is not None:
         view.lines = _lines(tables, picture, query.lines)
     return view
+
+
+def _news(tables: Tables, before: RunView) -> RunNews | None:
+    picture = views.fold_run(tables, before.run.run_key, time.time_ns())
+    if picture is None:
+        return None
+    return news_since(before, _view(tables, picture, WHOLE), lambda query: _lines(tables, picture, query))
 
 
 def _lines(tables: Tables, picture: RunPicture, query: LogQuery) -> Page[LogEntry]:

@@ -193,7 +193,3 @@ def _listen(settings: Settings) -> list[socket]:
     typer.echo(f"http://{shown}:{port_of(sockets[0])}")
     sys.stdout.flush()
     return sockets
-
-
-if __name__ == "__main__":
-    main()

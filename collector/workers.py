@@ -31,7 +31,7 @@ from collector.settings import Settings
 log = logging.getLogger(__name__)
 
 # -P: a folder named collector where the command is given is not ours.
-COMMAND = (sys.executable, "-P", "-m", "collector.cli", "worker")
+COMMAND = (sys.executable, "-P", "-m", "collector", "worker")
 COULD_NOT_START = ENDED_LATE = 1
 # Before a worker that died is replaced; doubled each time its successor dies young, up to the longest.
 PAUSE_S = 0.2

@@ -29,7 +29,8 @@ LOOK_EVERY_S = 0.01
 # The end of what a server says whose port somebody else has.
 PORT_TAKEN = "Address already in use"
 
-# What a developer's shell may hold that would make a server or a client another than the test means. Beside these: OTEL_* and FLOWSPAN_*.
+# What a developer's shell may hold that would make a server or a client another than the test means, or slower. Beside these: OTEL_* and
+# FLOWSPAN_*.
 _SETTINGS = frozenset(
     [
         "SERVER_API_KEY",
@@ -44,6 +45,7 @@ _SETTINGS = frozenset(
         "HTTP_PROXY",
         "HTTPS_PROXY",
         "ALL_PROXY",
+        "PYTHONDONTWRITEBYTECODE",
     ]
 )
 
@@ -128,7 +130,7 @@ class Server:
         self.data_dir.mkdir(parents=True, exist_ok=True)
         with self.log.open("a") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "collector.cli", "serve"],
+                [sys.executable, "-m", "collector", "serve"],
                 env=clean_environment(**self._environment),
                 stdout=subprocess.PIPE,
                 stderr=log,

@@ -186,7 +186,7 @@ def test_the_example_program_shows_up_as_a_run_with_its_tasks_and_lines(server: 
 
 @pytest.mark.parametrize("told", [signal.SIGINT, signal.SIGTERM])
 def test_a_demo_told_to_stop_ends_with_its_pipeline(tmp_path: Path, told: signal.Signals) -> None:
-    command = [sys.executable, "-m", "collector.cli", "demo", "--port", "0", "--pace", "100"]
+    command = [sys.executable, "-m", "collector", "demo", "--port", "0", "--pace", "100"]
     environment = clean_environment(FLOWSPAN_DATA_DIR=str(tmp_path))
     with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as demo:
         try:

@@ -24,7 +24,7 @@ def migrate(url: str, **environment: str) -> subprocess.CompletedProcess[str]:
 
 def flowspan(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
     """Run a command to its end."""
-    command = [sys.executable, "-m", "collector.cli", *words]
+    command = [sys.executable, "-m", "collector", *words]
     return subprocess.run(command, env=clean_environment(**environment), capture_output=True, text=True, timeout=60, check=False)
 
 

@@ -17,7 +17,7 @@ START_S = 60.0
 
 def serve(url: str, folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
     """Serve, and return how it ended."""
-    command = [sys.executable, "-m", "collector.cli", "serve", "--port", "0", "--otlp-http-port", "0", *words]
+    command = [sys.executable, "-m", "collector", "serve", "--port", "0", "--otlp-http-port", "0", *words]
     environment = clean_environment(DATABASE_URL=url, FLOWSPAN_DATA_DIR=str(folder), LOG_LEVEL="WARNING")
     return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=START_S, check=False)
 

@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[2]
 
 def flowspan(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
     kept = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT)}
-    command = [sys.executable, "-m", "collector.cli", *words]
+    command = [sys.executable, "-m", "collector", *words]
     return subprocess.run(command, env=kept | environment, capture_output=True, text=True, timeout=60, check=False)
 
 
@@ -40,7 +40,7 @@ def test_only_this_machine_is_served_without_a_key(host: str) -> None:
 
 # R142 R148
 def test_insecure_serves_the_network_and_warns(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "collector.cli", "serve", "--host", "0.0.0.0", "--port", "0", "--otlp-http-port", "0", "--insecure"]
+    command = [sys.executable, "-m", "collector", "serve", "--host", "0.0.0.0", "--port", "0", "--otlp-http-port", "0", "--insecure"]
     environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "DATABASE_URL": "memory:", "FLOWSPAN_DATA_DIR": str(tmp_path)}
 
     with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:

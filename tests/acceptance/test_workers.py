@@ -131,7 +131,7 @@ def plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def serve(*options: str, **environment: str) -> subprocess.CompletedProcess[str]:
     """Run a `flowspan serve` that is to end by itself."""
-    command = [sys.executable, "-m", "collector.cli", "serve", "--port", "0", "--otlp-http-port", "0", *options]
+    command = [sys.executable, "-m", "collector", "serve", "--port", "0", "--otlp-http-port", "0", *options]
     environment = clean_environment(LOG_LEVEL="CRITICAL", **environment)
     return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
 

@@ -45,7 +45,8 @@ class RunView:
     tasks: in the order of a picture; run.counts says how many there are. extent: of all of them. culprit: the node that failed first, if any.
     version: rises with every write of facts; of two views the greater version is the newer. cursor: where to read news from: what this
     view does not show is news after it. flow_id, task_ids (by task_key): ids of the catalogue rows, empty until the fold has made them.
-    is_large: the run is shown as it was last folded, by fold() and not for this view; its news come with the folds.
+    is_large: the run is shown as it was last folded, by fold() and not for this view; its news come with the folds. facts: how many ends and
+    moments are folded for such a view, which is what it costs; 0 where that is next to nothing.
     kept: the storage's own, which spares read_news() work; nobody else looks at it.
     """
 
@@ -60,6 +61,7 @@ class RunView:
     culprit: str = ""
     lines: Page[LogEntry] = field(default_factory=lambda: Page([]))
     is_large: bool = False
+    facts: int = 0
     kept: object = None
 
 

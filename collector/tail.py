@@ -19,8 +19,9 @@ from collector.watching import Watcher, keep_looking
 
 log = logging.getLogger(__name__)
 
-# A run of more task runs is read by itself: to fold one takes 85 us a task run, and the others would wait for it.
-FEW_TASKS = 100
+# Read together: at most so many runs, and so many facts to fold again if all of them changed (40 us each). Who is among others waits for them.
+GROUP_RUNS = 20
+GROUP_FACTS = 1_000
 # Readings at once: one that takes long leaves the others a lane, and pages keep the rest of the reader's threads.
 LANES = 2
 # How long a look waits for its slowest run before the others' next news are looked for.
@@ -36,9 +37,10 @@ class Subscription(Watcher[RunNews]):
 
 @dataclass(slots=True)
 class _Watch:
-    """A watched run: its newest view and who follows it."""
+    """A watched run: its newest view and who follows it. cursor: up to which the view is still true; news are read from there."""
 
     view: RunView
+    cursor: str
     subscribers: set[Subscription] = field(default_factory=set)
 
 
@@ -53,6 +55,8 @@ class Tail:
         self._watches: dict[bytes, _Watch] = {}
         self._behind: set[bytes] = set()
         self._reading: dict[bytes, asyncio.Task[None]] = {}
+        # Read by themselves the next time: they were among those of which one could not be read.
+        self._alone: set[bytes] = set()
         self._lanes = asyncio.Semaphore(LANES)
         self._hinted = asyncio.Event()
         self._cursor: str | None = None
@@ -86,7 +90,7 @@ class Tail:
         view = await self._reader.view_run(run_key)
         if view is None:
             return None
-        watch = self._watches.setdefault(run_key, _Watch(view))
+        watch = self._watches.setdefault(run_key, _Watch(view, view.cursor))
         if self._cursor != cursor:
             self._behind.add(run_key)
             self._cursor = self._cursor or cursor
@@ -100,6 +104,7 @@ class Tail:
         watch.subscribers.discard(subscription)
         if not watch.subscribers:
             del self._watches[run_key]
+            self._alone.discard(run_key)
         if not self._watches:
             self._cursor = None
 
@@ -118,6 +123,7 @@ class Tail:
         cursor = self._cursor
         if cursor is None:
             return
+        read = [watch for run_key, watch in self._watches.items() if run_key not in self._reading]
         try:
             changes = await self._reader.changes(cursor)
         except Resync:
@@ -130,7 +136,17 @@ class Tail:
         for run_key, watch in self._watches.items():
             if watch.view.is_large or run_key in changes.run_keys or not traces.isdisjoint(watch.view.run.trace_ids):
                 self._behind.add(run_key)
+        self._move_on(read, changes.cursor)
         await self._refresh_those_behind()
+
+    def _move_on(self, read: Iterable[_Watch], cursor: str) -> None:
+        """Let views that are still true be followed from here: else one that was quiet for an hour would look through what others wrote in it.
+
+        read: those that were there, and up to date or behind, before the changes up to this cursor were asked for.
+        """
+        for watch in read:
+            if watch.view.run.run_key not in self._behind:
+                watch.cursor = cursor
 
     async def _refresh_those_behind(self) -> None:
         """Begin to read those that are behind. Who takes long is waited for at a later look, and read again then if it is behind once more."""
@@ -144,15 +160,21 @@ class Tail:
         self._take_out_those_read()
 
     def _in_groups(self, run_keys: Iterable[bytes]) -> Iterator[Sequence[bytes]]:
-        """Yield runs to read together: those that take little, then each of the others by itself."""
-        together = [run_key for run_key in run_keys if self._takes_little(run_key)]
-        if together:
-            yield together
-        yield from ([run_key] for run_key in set(run_keys) - set(together))
-
-    def _takes_little(self, run_key: bytes) -> bool:
-        watch = self._watches.get(run_key)
-        return watch is None or not (watch.view.is_large or len(watch.view.tasks) > FEW_TASKS)
+        """Yield runs to read together, the large and the doubtful each by itself."""
+        group: list[bytes] = []
+        facts = 0
+        for run_key in run_keys:
+            watch = self._watches.get(run_key)
+            if watch is None or watch.view.is_large or run_key in self._alone:
+                yield [run_key]
+                continue
+            if group and (len(group) == GROUP_RUNS or facts + watch.view.facts > GROUP_FACTS):
+                yield group
+                group, facts = [], 0
+            group.append(run_key)
+            facts += watch.view.facts
+        if group:
+            yield group
 
     def _begin_to_read(self, run_keys: Sequence[bytes]) -> asyncio.Task[None]:
         reading = asyncio.create_task(self._refresh_safely(run_keys))
@@ -165,6 +187,7 @@ class Tail:
         done = {run_key: self._reading.pop(run_key) for run_key, reading in list(self._reading.items()) if reading.done()}
         failed = {run_key: error for run_key, reading in done.items() if (error := reading.exception()) is not None}
         self._behind.update(failed)
+        self._alone.update(failed)
         for error in failed.values():
             raise error
 
@@ -178,20 +201,25 @@ class Tail:
         except Exception:
             self._metrics.plugin_failures.labels("reader").inc()
             log.exception("runs cannot be shown as they move: %s", ", ".join(run_key.hex() for run_key in run_keys))
+            self._alone.update(run_keys)
             if len(run_keys) > 1:
-                for run_key in run_keys:
-                    await self._refresh_safely([run_key])
+                self._behind.update(run_keys)
+                self._hinted.set()
+        else:
+            self._alone.difference_update(run_keys)
 
     async def _refresh(self, run_keys: Iterable[bytes]) -> None:
         watches = {run_key: watch for run_key in run_keys if (watch := self._watches.get(run_key)) is not None}
-        told = await self._reader.read_news([watch.view for watch in watches.values()])
+        if not watches:
+            return
+        told = await self._reader.read_news([replace(watch.view, cursor=watch.cursor) for watch in watches.values()])
         for run_key, news in told.items():
+            watch = watches[run_key]
             if news is None:
-                self._drop(watches[run_key])
+                self._drop(watch)
             else:
-                watches[run_key].view = news.view
-                # What follows on the view is read by the tail alone.
-                self._tell(watches[run_key], replace(news, view=replace(news.view, kept=None)))
+                watch.view, watch.cursor = news.view, news.view.cursor
+                self._tell(watch, replace(news, view=replace(news.view, kept=None)))  # what follows on it is read by the tail alone
 
     def _tell(self, watch: _Watch, news: RunNews) -> None:
         for subscription in list(watch.subscribers):

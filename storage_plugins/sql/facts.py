@@ -6,7 +6,7 @@ import sys
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 from sqlalchemy import ColumnElement, Connection, Row, Select, and_, bindparam, case, false, func, or_, select, tuple_
 from sqlalchemy.orm import aliased
@@ -19,8 +19,6 @@ from collector.winners import SpanKey
 from otel_bridge.conventions import ROLE_PART
 from storage_plugins.sql.tables import Log, Moment, Process, ResourceEntry, RunChange, RunEntry, RunTrace, ScopeEntry, Span, table_of
 from storage_plugins.sql.upsert import is_among
-
-FoldRow = TypeVar("FoldRow", FoldSpan, FoldMoment)
 
 # A process is taken for gone when it has missed two beats and is late with the third.
 BEATS_MISSED = 3

@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, TypeVar
 
@@ -22,7 +22,7 @@ from collector.model import FoldMoment, FoldSpan
 from collector.questions import WHOLE, LogQuery
 from collector.showing import news_since
 from storage_plugins.sql import lists, run_logs
-from storage_plugins.sql.arrivals import Arrivals, Found, find_arrivals
+from storage_plugins.sql.arrivals import Arrivals, find_arrivals
 from storage_plugins.sql.facts import Place, beating_until, find_places
 from storage_plugins.sql.large_run_outline import WHOLE_ONLY
 from storage_plugins.sql.news import Horizon, horizon, horizon_of
@@ -33,13 +33,19 @@ from storage_plugins.sql.small_views import Kept, SmallRun
 FoldRow = TypeVar("FoldRow", FoldSpan, FoldMoment)
 
 
+class Came(NamedTuple):
+    """What came into a run's traces. has_records: False if there were too many to read them here."""
+
+    arrivals: Arrivals
+    has_records: bool
+
+
 @dataclass(frozen=True, slots=True)
 class FollowedRun:
     """A run at this moment, and what came since the view it is followed from."""
 
     run: SmallRun
-    arrivals: Arrivals
-    has_records: bool
+    came: Came
 
     def news(self, before: RunView) -> RunNews | None:
         """Return what this moment brings to who has that view."""
@@ -47,9 +53,9 @@ class FollowedRun:
         return news_since(before, self.run.view(WHOLE, known), self._lines)
 
     def _lines(self, query: LogQuery) -> Page[LogEntry]:
-        run = self.run
-        steps = [(entries_of(self.arrivals.ends, run.whose, query), None)]
-        records = list(run_logs.entries_of(self.arrivals.records, run.whose, query)) if self.has_records else None
+        run, arrivals = self.run, self.came.arrivals
+        steps = [(entries_of(arrivals.ends, run.whose, query), None)]
+        records = list(run_logs.entries_of(arrivals.records, run.whose, query)) if self.came.has_records else None
         return run_logs.read_logs(run.connection, run.place, run.whose, query, steps, records)
 
 
@@ -59,6 +65,10 @@ class _Earlier(NamedTuple):
     kept: Kept
     traces: Sequence[bytes]
     row: Row[Any] | None
+
+    def most_facts(self, large_facts: int) -> int:
+        """Return how many ends and moments it may have to be shown as a small run."""
+        return sys.maxsize if self.row is not None and self.row.outline == WHOLE_ONLY else large_facts
 
 
 def follow_runs(connection: Connection, project: int, befores: Sequence[RunView], large_facts: int) -> dict[bytes, FollowedRun]:
@@ -77,12 +87,7 @@ def follow_runs(connection: Connection, project: int, befores: Sequence[RunView]
         if isinstance(kept, Kept) and _goes_on(kept, claims, place, row):
             own = sorted({claim.trace_id for claim in claims if claim.run_key == run_key})
             since[views[run_key].cursor][run_key] = _Earlier(kept, own, row)
-    now = horizon(connection)
-    return {
-        run_key: followed
-        for cursor, earlier in since.items()
-        for run_key, followed in _follow(connection, project, earlier, horizon_of(cursor), now, large_facts)
-    }
+    return _follow(connection, project, since, large_facts)
 
 
 def _goes_on(kept: Kept, claims: Sequence[Claim], place: Place, row: Row[Any] | None) -> bool:
@@ -92,27 +97,33 @@ def _goes_on(kept: Kept, claims: Sequence[Claim], place: Place, row: Row[Any] | 
     return is_small and has_facts and kept.place == place and set(kept.facts.claims) == set(claims)
 
 
-def _follow(
-    connection: Connection, project: int, earlier: Mapping[bytes, _Earlier], since: Horizon, now: Horizon, large_facts: int
-) -> Iterator[tuple[bytes, FollowedRun]]:
-    """Follow runs from one moment."""
-    own = {run_key: one.traces for run_key, one in earlier.items()}
+def _follow(connection: Connection, project: int, since: Mapping[str, Mapping[bytes, _Earlier]], large_facts: int) -> dict[bytes, FollowedRun]:
+    """Follow runs. since: by the cursors of their views."""
+    now = horizon(connection)
+    came: dict[bytes, Came] = {}
+    for cursor, some in since.items():
+        came |= _arrivals(connection, project, some, horizon_of(cursor), large_facts)
+    earlier = {run_key: one for some in since.values() for run_key, one in some.items() if run_key in came}
+    facts = _facts(connection, project, earlier, came)
+    heard = heard_of_runs(connection, project, {run_key: one.traces for run_key, one in earlier.items()})
+    return {
+        run_key: FollowedRun(_grown(connection, one, facts[run_key], heard[run_key], now), came[run_key])
+        for run_key, one in earlier.items()
+        if len(facts[run_key].spans) + len(facts[run_key].moments) <= one.most_facts(large_facts)
+    }
+
+
+def _arrivals(connection: Connection, project: int, earlier: Mapping[bytes, _Earlier], since: Horizon, large_facts: int) -> dict[bytes, Came]:
+    """Return what came of each run since one moment; nothing at all if it is too much."""
+    traces = {trace_id for one in earlier.values() for trace_id in one.traces}
     days = {day for one in earlier.values() for day in one.kept.place.days}
-    found = find_arrivals(connection, project, {trace_id for traces in own.values() for trace_id in traces}, days, since, large_facts)
-    if found is None:
-        return
-    facts = _facts(connection, project, earlier, found)
-    heard = heard_of_runs(connection, project, own)
-    for run_key, one in earlier.items():
-        is_whole = one.row is not None and one.row.outline == WHOLE_ONLY
-        if len(facts[run_key].spans) + len(facts[run_key].moments) <= (sys.maxsize if is_whole else large_facts):
-            run = _grown(connection, one, facts[run_key], heard[run_key], now)
-            yield run_key, FollowedRun(run, found.of(one.traces), found.has_records)
+    found = find_arrivals(connection, project, traces, days, since, large_facts)
+    return {} if found is None else {run_key: Came(found.of(one.traces), found.has_records) for run_key, one in earlier.items()}
 
 
-def _facts(connection: Connection, project: int, earlier: Mapping[bytes, _Earlier], found: Found) -> dict[bytes, Facts]:
+def _facts(connection: Connection, project: int, earlier: Mapping[bytes, _Earlier], came: Mapping[bytes, Came]) -> dict[bytes, Facts]:
     """Return all facts of each run; the very same as were kept if none came."""
-    grown = {run_key: _with_arrivals(one.kept.facts, found.of(one.traces)) for run_key, one in earlier.items()}
+    grown = {run_key: _with_arrivals(one.kept.facts, came[run_key].arrivals) for run_key, one in earlier.items()}
     beating = beating_until(connection, project, {moment.process for facts in grown.values() for moment in facts.moments} - {""})
     return {run_key: _with_beats(facts, beating) for run_key, facts in grown.items()}
 
@@ -141,6 +152,8 @@ def _grown(connection: Connection, earlier: _Earlier, facts: Facts, heard: Heard
 
 def _merged(known: Sequence[FoldRow], came: Sequence[FoldRow], key_of: Callable[[FoldRow], Any]) -> Sequence[FoldRow]:
     """Return the rows that are known with those that came: a greater fact takes the place of another of its key."""
+    if not came:
+        return known
     fresh = {key_of(row) for row in came}
     return list(came) + [row for row in known if key_of(row) not in fresh]
 

@@ -49,6 +49,7 @@ class SmallRun:
         if known_ids is None or any(task.task_key not in known_ids for task in self.picture.tasks):
             known_ids = lists.task_ids(self.connection, project, flow_key)
         view.task_ids = known_ids
+        view.facts = len(self.facts.spans) + len(self.facts.moments)
         view.kept = Kept(self.place, self.facts, self.picture)
         if query.lines is not None:
             view.lines = self.lines(query.lines)

@@ -221,7 +221,7 @@ def test_no_more_of_what_came_is_read_than_tells_that_a_run_became_large(either_
         found = find_arrivals(connection, told.project, [claim.trace_id for claim in claims], place.days, since, 3)
 
     assert found is None
-    assert [4, 4, 0] == counts
+    assert [4, 4] == counts
 
 
 def test_a_run_only_the_fold_can_tell_is_shown_as_a_small_one(either_storage: Store) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
 
 import pytest
 
@@ -12,15 +11,6 @@ from collector.metrics import Metrics
 from collector.steady import batch_of, run_begun
 from storage_plugins.sqlite.storage import SqliteStorage
 from tests.in_process import PATIENCE_S
-
-
-@pytest.fixture
-def storage() -> Iterator[SqliteStorage]:
-    """An open store in memory."""
-    storage = SqliteStorage("memory:", 5)
-    storage.open()
-    yield storage
-    storage.close()
 
 
 def test_a_round_that_took_long_is_not_rested_from_for_long(storage: SqliteStorage, monkeypatch: pytest.MonkeyPatch) -> None:

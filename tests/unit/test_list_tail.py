@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Sequence
 
 import pytest
 
@@ -40,15 +40,6 @@ class TroubledReader(SqlReader):
             self.failures -= 1
             raise Unavailable("not just now")
         return await super().find_flow(flow_key)
-
-
-@pytest.fixture
-def storage() -> Iterator[SqliteStorage]:
-    """An open store in memory."""
-    storage = SqliteStorage("memory:", 5)
-    storage.open()
-    yield storage
-    storage.close()
 
 
 @contextlib.asynccontextmanager

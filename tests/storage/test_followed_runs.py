@@ -7,19 +7,21 @@ from dataclasses import replace
 from typing import Any
 
 from hypothesis import HealthCheck, given, settings
-from sqlalchemy import event
+from sqlalchemy import event, update
 
 from collector.answers import RunNews, RunView
 from collector.questions import LARGEST_PAGE
-from collector.steady import SOURCE, log_line, run_begun, task_begun, task_ended
+from collector.steady import SOURCE, log_line, run_begun, run_ended, task_begun, task_ended
 from collector.testing.questions import fold_all
 from otel_bridge import conventions as c
-from otel_bridge.facts import Fact
+from otel_bridge.facts import Fact, ProcessBeat
 from otel_bridge.identity import run_key
 from storage_plugins.sql.large_runs import LARGE_FACTS
 from storage_plugins.sql.reader import SqlReader
+from storage_plugins.sql.small_views import Kept
+from storage_plugins.sql.tables import RunEntry, table_of
 from storage_plugins.sql.views import read_news
-from tests.builders import R1, TRACE, span, work
+from tests.builders import R1, TRACE, at, moment, span, work
 from tests.large_runs import Store, Told, tell
 from tests.large_views import ask
 from tests.odd_lines import odd_facts_with_lines
@@ -35,6 +37,10 @@ def _reader(told: Told) -> SqlReader:
 
 def _views(told: Told, keys: Iterable[bytes]) -> list[RunView]:
     return [view for key in keys if (view := ask(_reader(told).view_run(key))) is not None]
+
+
+def _opened_anew(told: Told, views: Iterable[RunView]) -> dict[bytes, RunNews | None]:
+    return _plain(ask(_reader(told).read_news([replace(view, kept=None) for view in views])))
 
 
 def _plain(told: Mapping[bytes, RunNews | None]) -> dict[bytes, RunNews | None]:
@@ -59,10 +65,42 @@ def test_the_news_of_followed_runs_are_those_of_runs_opened_anew(
     views = [*earlier, *_views(told, [R2, TRACE])]
     told.write(after)
 
-    followed = ask(_reader(told).read_news(views))
-    anew = ask(_reader(told).read_news([replace(view, kept=None) for view in views]))
+    assert _opened_anew(told, views) == _plain(ask(_reader(told).read_news(views)))
 
-    assert _plain(anew) == _plain(followed)
+
+# R089
+def test_a_followed_run_is_as_alive_as_one_opened_anew(either_storage: Store) -> None:
+    """Its process says that it ends: that is no fact of the run."""
+    told = tell(either_storage, [moment(c.BEGUN, "etl", work=work(c.ROLE_RUN), process="p1"), ProcessBeat("p1", at(1), 5000)])
+    views = _views(told, [R1])
+    told.write([ProcessBeat("p1", at(2), exited=True), log_line("r1", "bye", 2)])
+
+    assert _opened_anew(told, views) == _plain(ask(_reader(told).read_news(views)))
+
+
+# R089
+def test_a_followed_run_is_folded_again_when_its_time_has_come(either_storage: Store) -> None:
+    told = tell(either_storage, [moment(c.BEGUN, "etl", work=work(c.ROLE_RUN))])
+    views = _views(told, [R1])
+    anew = [replace(view, kept=None) for view in views]
+    kept = views[0].kept
+    assert isinstance(kept, Kept)
+    kept.picture.run = replace(kept.picture.run, error="as it was then", recheck_ns=1)
+    told.write([log_line("r1", "hello", 2)])
+
+    assert _opened_anew(told, anew) == _plain(ask(_reader(told).read_news(views)))
+
+
+# R089 R156
+def test_a_run_that_was_frozen_meanwhile_stays_as_it_was(either_storage: Store) -> None:
+    told = tell(either_storage, [run_begun("r1"), task_begun("r1", "a:1", 1)])
+    fold_all(either_storage)
+    views = _views(told, [R1])
+    with told.storage.writer._cache.begin() as connection:
+        connection.execute(update(table_of(RunEntry)).where(table_of(RunEntry).c.project == told.project).values(frozen=1))
+    told.write([run_ended("r1", 3)])
+
+    assert _opened_anew(told, views) == _plain(ask(_reader(told).read_news(views)))
 
 
 # R089

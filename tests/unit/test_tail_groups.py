@@ -8,10 +8,11 @@ import contextlib
 import pytest
 
 from collector.errors import Unavailable
-from collector.steady import SOURCE, batch_of, run_begun, task_begun
+from collector.steady import SOURCE, batch_of, log_line, run_begun, task_begun
 from otel_bridge.identity import run_key
 from storage_plugins.sqlite.storage import SqliteStorage
-from tests.tailing import next_nodes, tailing, write
+from tests.in_process import PATIENCE_S
+from tests.tailing import next_nodes, tailing, until, waiting, write
 
 
 # R089
@@ -78,3 +79,45 @@ def test_a_run_that_was_quiet_is_followed_from_where_the_others_are(storage: Sql
     storage.writer.write(batch_of(run_begun("quiet"), run_begun("busy")))
 
     assert (["load:2"], True) == asyncio.run(watch())
+
+
+# R089
+def test_every_line_is_told_once_whatever_the_looks(storage: SqliteStorage) -> None:
+    async def watch() -> list[list[str]]:
+        async with tailing(storage) as (tail, _), tail.subscribe(run_key(SOURCE, "r1")) as subscription:
+            assert subscription is not None
+            told = []
+            for message in ("first", "second", "third"):
+                write(storage, tail, batch_of(log_line("r1", message, 1)))
+                news = await subscription.next(PATIENCE_S)
+                assert news is not None
+                told.append([line.message for line in news.lines])
+            return told
+
+    storage.writer.write(batch_of(run_begun("r1")))
+
+    assert [["first"], ["second"], ["third"]] == asyncio.run(watch())
+
+
+# R089
+def test_news_that_could_not_be_read_are_told_though_others_were_looked_at_meanwhile(
+    storage: SqliteStorage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run that is being read does not move on with the tail."""
+    monkeypatch.setattr("collector.tail.SLOW_S", 0)
+
+    async def watch() -> list[str]:
+        over, slow, other = asyncio.Event(), run_key(SOURCE, "slow"), run_key(SOURCE, "other")
+        async with tailing(storage) as (tail, reader), tail.subscribe(slow) as subscription, tail.subscribe(other) as quick:
+            assert subscription is not None and quick is not None
+            reader.after_news = waiting(over, Unavailable("not just now"))
+            write(storage, tail, batch_of(task_begun("slow", "load:1", 1)))
+            await until(lambda: reader.after_news is None)
+            write(storage, tail, batch_of(task_begun("other", "load:2", 1)))
+            await next_nodes(quick)
+            over.set()
+            return await next_nodes(subscription)
+
+    storage.writer.write(batch_of(run_begun("slow"), run_begun("other")))
+
+    assert ["load:1"] == asyncio.run(watch())

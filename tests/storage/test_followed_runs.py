@@ -16,12 +16,13 @@ from collector.testing.questions import fold_all
 from otel_bridge import conventions as c
 from otel_bridge.facts import Fact, ProcessBeat
 from otel_bridge.identity import run_key
+from storage_plugins.sql.followed_runs import follow_runs
 from storage_plugins.sql.large_runs import LARGE_FACTS
 from storage_plugins.sql.reader import SqlReader
 from storage_plugins.sql.small_views import Kept
 from storage_plugins.sql.tables import RunEntry, table_of
 from storage_plugins.sql.views import read_news
-from tests.builders import R1, TRACE, at, moment, span, work
+from tests.builders import R1, TRACE, at, span, work
 from tests.large_runs import Store, Told, tell
 from tests.large_views import ask
 from tests.odd_lines import odd_facts_with_lines
@@ -37,6 +38,11 @@ def _reader(told: Told) -> SqlReader:
 
 def _views(told: Told, keys: Iterable[bytes]) -> list[RunView]:
     return [view for key in keys if (view := ask(_reader(told).view_run(key))) is not None]
+
+
+def _can_be_followed(told: Told, views: list[RunView]) -> set[bytes]:
+    with told.storage.snapshot() as connection:
+        return set(follow_runs(connection, told.project, views, LARGE_FACTS))
 
 
 def _opened_anew(told: Told, views: Iterable[RunView]) -> dict[bytes, RunNews | None]:
@@ -71,16 +77,19 @@ def test_the_news_of_followed_runs_are_those_of_runs_opened_anew(
 # R089
 def test_a_followed_run_is_as_alive_as_one_opened_anew(either_storage: Store) -> None:
     """Its process says that it ends: that is no fact of the run."""
-    told = tell(either_storage, [moment(c.BEGUN, "etl", work=work(c.ROLE_RUN), process="p1"), ProcessBeat("p1", at(1), 5000)])
+    begun = run_begun("r1")
+    begun.process = "p1"
+    told = tell(either_storage, [begun, ProcessBeat("p1", at(1), 5000)])
     views = _views(told, [R1])
     told.write([ProcessBeat("p1", at(2), exited=True), log_line("r1", "bye", 2)])
 
+    assert {R1} == _can_be_followed(told, views)
     assert _opened_anew(told, views) == _plain(ask(_reader(told).read_news(views)))
 
 
 # R089
 def test_a_followed_run_is_folded_again_when_its_time_has_come(either_storage: Store) -> None:
-    told = tell(either_storage, [moment(c.BEGUN, "etl", work=work(c.ROLE_RUN))])
+    told = tell(either_storage, [run_begun("r1")])
     views = _views(told, [R1])
     anew = [replace(view, kept=None) for view in views]
     kept = views[0].kept
@@ -88,6 +97,7 @@ def test_a_followed_run_is_folded_again_when_its_time_has_come(either_storage: S
     kept.picture.run = replace(kept.picture.run, error="as it was then", recheck_ns=1)
     told.write([log_line("r1", "hello", 2)])
 
+    assert {R1} == _can_be_followed(told, views)
     assert _opened_anew(told, anew) == _plain(ask(_reader(told).read_news(views)))
 
 

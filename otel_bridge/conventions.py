@@ -24,6 +24,8 @@ EXCEPTION_EVENT: Final = "exception"
 EXCEPTION_TYPE: Final = "exception.type"
 EXCEPTION_MESSAGE: Final = "exception.message"
 EXCEPTION_STACKTRACE: Final = "exception.stacktrace"
+ENVIRONMENT_NAME: Final = "deployment.environment.name"
+REVISION: Final = "vcs.ref.head.revision"
 SERVICE_NAME: Final = "service.name"
 SERVICE_INSTANCE_ID: Final = "service.instance.id"
 
@@ -49,6 +51,10 @@ RUN_IN: Final = "flowspan.run_in"
 UPSTREAM: Final = "flowspan.upstream"
 TASKS_DECLARED: Final = "flowspan.tasks.declared"
 LOG_PAYLOAD: Final = "flowspan.log.payload"
+# The run, and the node in it, that a run was started under; and the span, as W3C writes it (traceparent).
+PARENT_RUN_ID: Final = "flowspan.parent.run.id"
+PARENT_NODE: Final = "flowspan.parent.node"
+TRACEPARENT: Final = "flowspan.traceparent"
 EVENT_EXTRA: Final = "flowspan.event."
 
 # Beginnings over OTLP: log records with these event names and the span's own ids.
@@ -58,6 +64,8 @@ SPAN_NAME: Final = "flowspan.span.name"
 SPAN_START_NS: Final = "flowspan.span.start_ns"
 PROCESS_HEARTBEAT: Final = "flowspan.process.heartbeat"
 PROCESS_EXIT: Final = "flowspan.process.exit"
+# The event of a finished span that a log record told at once.
+LOG_EVENT: Final = "log"
 HEARTBEAT_INTERVAL_MS: Final = "flowspan.process.interval_ms"
 
 # Kinds of span_moments. The first three happen once to a span (the least time wins), the others any number of times.

@@ -157,6 +157,9 @@ _KEPT = {
     "upstream": c.UPSTREAM,
     "attempt": c.ATTEMPTS,
     "tasks": c.TASKS_DECLARED,
+    "parent_run_id": c.PARENT_RUN_ID,
+    "parent_node": c.PARENT_NODE,
+    "traceparent": c.TRACEPARENT,
 }
 
 

@@ -5,12 +5,13 @@ Which events there are is the table EVENTS; what each field means stands in docs
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from otel_bridge import conventions as c
-from otel_bridge.facts import RANK_TIMED, Fact, LogLine, SpanEnd, SpanEvent, SpanMoment, Work, harmless
+from otel_bridge.facts import RANK_TIMED, Fact, LogLine, SpanEnd, SpanEvent, SpanLink, SpanMoment, Work, harmless, short_key
 from otel_bridge.flow_event import EITHER, RUN, TASK, BadEvent, FlowEvent, attributes_of, event_name, read_event
 from otel_bridge.identity import run_span_id, task_span_id
 
@@ -55,7 +56,7 @@ def _moment(event: FlowEvent, meaning: _Meaning) -> SpanMoment:
         rank=event.rank,
         work=work,
         name=work.task_name or work.flow_name,
-        parent_span_id=_parent_id(work),
+        parent_span_id=_parent_id(event),
         event_id=event.event_id,
         attributes=attributes_of(event),
     )
@@ -91,13 +92,14 @@ def _end(event: FlowEvent, meaning: _Meaning) -> SpanEnd:
         rank=event.rank,
         work=work,
         result=result,
-        parent_span_id=_parent_id(work),
+        parent_span_id=_parent_id(event),
         name=work.task_name or work.flow_name,
         kind=c.KIND_INTERNAL if event.about == TASK else c.KIND_SERVER,
         status_code=status,
         status_message=error,
         attributes=attributes,
         events=(SpanEvent(event.time_ns, c.EXCEPTION_EVENT, exception),) if exception else (),
+        links=links_of(attributes),
     )
 
 
@@ -200,8 +202,28 @@ def _span_id(work: Work) -> bytes:
     return task_span_id(work.run_key, work.node) if work.node else run_span_id(work.run_key)
 
 
-def _parent_id(work: Work) -> bytes:
-    return run_span_id(work.run_key) if work.node else b""
+def _parent_id(event: FlowEvent) -> bytes:
+    """Return the span a span is under: the task run that a task run was started in, else the run; of a run, none."""
+    work, parent = event.work, event.payload.get("parent_node")
+    if not work.node:
+        return b""
+    if isinstance(parent, str) and parent and short_key(harmless(parent)) != work.node:
+        return task_span_id(work.run_key, short_key(harmless(parent)))
+    return run_span_id(work.run_key)
+
+
+# version "00", trace id, span id, flags (W3C Trace Context, 3.2).
+_TRACEPARENT = re.compile(r"00-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})")
+
+
+def links_of(attributes: Mapping[str, Any]) -> tuple[SpanLink, ...]:
+    """Return the link to the span that a run was started under; none if it names none, or in a form nobody knows."""
+    stated = attributes.get(c.TRACEPARENT)
+    match = _TRACEPARENT.fullmatch(stated) if isinstance(stated, str) else None
+    if match is None:
+        return ()
+    trace_id, span_id, flags = map(bytes.fromhex, match.groups())
+    return (SpanLink(trace_id, span_id, flags=flags[0]),) if any(trace_id) and any(span_id) else ()
 
 
 EVENTS: Mapping[str, _Meaning] = {

@@ -1,0 +1,1 @@
+"""One file for each engine. None is imported before its engine is."""

@@ -1,0 +1,94 @@
+"""LiveSpanProcessor: any program's spans are seen while they run. One line for a program that has a TracerProvider.
+
+    provider.add_span_processor(LiveSpanProcessor())
+
+It sends to the Flowspan server alone (FLOWSPAN_URL): that a span has begun, and the finished span. Other exporters get what they got before.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from opentelemetry.context import Context
+from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
+
+from otel_bridge import bridge
+from otel_bridge.runs import Place, current
+from otel_bridge.worth import Worth
+
+if TYPE_CHECKING:
+    from otel_bridge.mapper import Tools
+
+# About what a span holds in memory: an object of the SDK, a dozen attributes.
+SPAN_BYTES = 2_000
+
+# A span shorter than this is over before anybody has seen it begin; only its end is told.
+MIN_AGE_S = 0.25
+# Beginnings a second; beyond, those that stay open are told when there is room.
+MOST_BEGINNINGS = 200.0
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How many beginnings are told. min_age_s: of spans that have not ended by then. most_a_second: 0 = no limit."""
+
+    min_age_s: float = MIN_AGE_S
+    most_a_second: float = MOST_BEGINNINGS
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """A span that has begun. place: the run and task it began in, if this program has any."""
+
+    span: ReadableSpan
+    place: Place | None
+    at_s: float
+    pace: Pace
+
+    def tell(self, tools: Tools) -> None:
+        """Hand over, in the mapper's thread."""
+        tools.live.begin(self)
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """A span that is finished. is_told: False where an exporter of the program sends it to the Flowspan server already."""
+
+    span: ReadableSpan
+    is_told: bool
+
+    def tell(self, tools: Tools) -> None:
+        """Hand over, in the mapper's thread."""
+        tools.live.end(self)
+
+
+class LiveSpanProcessor(SpanProcessor):
+    """Tells the Flowspan server of this provider's spans when they begin and when they end. Costs the program's thread some microseconds a span."""
+
+    def __init__(self, *, min_age_s: float = MIN_AGE_S, most_a_second: float = MOST_BEGINNINGS, finished: bool = True) -> None:
+        """min_age_s, most_a_second: which beginnings are told, so that a million short spans cost little; the ends are all told.
+
+        finished: False where an exporter of the program sends finished spans to the Flowspan server already.
+        """
+        self._pace = Pace(min_age_s, most_a_second)
+        self._finished = finished
+
+    def on_start(self, span: Span, parent_context: Context | None = None) -> None:
+        """Note that the span has begun."""
+        bridge.put(Worth.START, SPAN_BYTES, Begun(span, current(), time.monotonic(), self._pace))
+
+    def on_end(self, span: ReadableSpan) -> None:
+        """Note that the span is finished."""
+        context = span.context
+        if context is not None and context.trace_flags.sampled:
+            bridge.put(Worth.SPAN, SPAN_BYTES, Ended(span, self._finished))
+
+    def force_flush(self, timeout_millis: int = 30_000) -> bool:
+        """Wait until the server has what was told before."""
+        return bridge.flush(timeout_millis / 1000)
+
+    def shutdown(self) -> None:
+        """Flush. The bridge goes on: it may serve other providers."""
+        bridge.flush(bridge.FLUSH_S)

@@ -1,0 +1,115 @@
+"""What the bridge is told by the environment: one frozen BridgeSettings. Units are in the names; the server's settings are its own."""
+
+from __future__ import annotations
+
+import logging
+import os
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+logger = logging.getLogger(__name__)
+
+# The first that is set counts. The second spelling is seed 000's: a program of auto-workflow's may have it already.
+URL_NAMES = ("FLOWSPAN_URL", "AUTO_WORKFLOW_SERVER_URL")
+KEY_NAMES = ("FLOWSPAN_API_KEY", "AUTO_WORKFLOW_SERVER_API_KEY")
+SPOOL_NAME = "FLOWSPAN_BRIDGE_SPOOL"
+NO_SPOOL = ("off", "none", "0")
+
+MIB = 1 << 20
+
+
+@dataclass(frozen=True)
+class BridgeSettings:
+    """Where to send, and how much the bridge may hold.
+
+    url: a Flowspan server's address, without a path; empty: none, then only the endpoints of OTEL_* get finished spans. queue_bytes: what
+    waits to be mapped; parcel_bytes: what is encoded and waits to be sent. Both are estimates and bounds, not reservations.
+    spool: the file that keeps what could not be sent; None: nothing is kept. also: addresses of other OTLP/HTTP endpoints, for finished spans.
+    """
+
+    url: str = ""
+    api_key: str = field(default="", repr=False)
+    queue_bytes: int = 8 * MIB
+    parcel_bytes: int = 8 * MIB
+    spool: Path | None = None
+    spool_bytes: int = 64 * MIB
+    # How long records wait for company: below what an eye notices, and twenty requests a second at most.
+    gather_s: float = 0.05
+    # A run is LOST when its process was silent for two of these.
+    heartbeat_s: float = 5.0
+    timeout_s: float = 10.0
+    # The longest an ending program waits for what is not yet sent.
+    exit_s: float = 5.0
+    service_name: str = ""
+    also: tuple[str, ...] = ()
+
+    @property
+    def is_on(self) -> bool:
+        """Return whether there is a Flowspan server to tell."""
+        return bool(self.url)
+
+
+def from_environment(environ: Mapping[str, str] = os.environ) -> BridgeSettings:
+    """Read the settings. A value that cannot be used is warned of and its default stands: a program must not fail for them."""
+    default = BridgeSettings()
+    read = _Reader(environ)
+    return BridgeSettings(
+        url=_usable_url(read.first(URL_NAMES)),
+        api_key=read.first(KEY_NAMES),
+        queue_bytes=read.number("FLOWSPAN_BRIDGE_QUEUE_BYTES", int, default.queue_bytes),
+        parcel_bytes=read.number("FLOWSPAN_BRIDGE_PARCEL_BYTES", int, default.parcel_bytes),
+        spool=_spool_file(environ),
+        spool_bytes=read.number("FLOWSPAN_BRIDGE_SPOOL_BYTES", int, default.spool_bytes),
+        gather_s=read.number("FLOWSPAN_BRIDGE_GATHER_S", float, default.gather_s),
+        heartbeat_s=read.number("FLOWSPAN_BRIDGE_HEARTBEAT_S", float, default.heartbeat_s),
+        timeout_s=read.number("FLOWSPAN_BRIDGE_TIMEOUT_S", float, default.timeout_s),
+        exit_s=read.number("FLOWSPAN_BRIDGE_EXIT_S", float, default.exit_s),
+        also=tuple(url.strip().rstrip("/") for url in environ.get("FLOWSPAN_BRIDGE_ALSO", "").split(",") if url.strip()),
+    )
+
+
+@dataclass(frozen=True)
+class _Reader:
+    environ: Mapping[str, str]
+
+    def first(self, names: tuple[str, ...]) -> str:
+        return next((self.environ[name].strip() for name in names if self.environ.get(name, "").strip()), "")
+
+    def number(self, name: str, convert: Callable[[str], float], default: float) -> int:
+        """Return a positive number. Its type is that of `convert`; int is what mypy can be told of both."""
+        stated = self.environ.get(name, "").strip()
+        if stated:
+            try:
+                number = convert(stated)
+                if 0 < number < float("inf"):
+                    return number  # type: ignore[return-value]  # a float where `convert` makes floats
+            except ValueError:
+                pass
+            logger.warning("%s is not a positive number; %s stands", name, default)
+        return default  # type: ignore[return-value]  # the same
+
+
+def _usable_url(stated: str) -> str:
+    if not stated:
+        return ""
+    if not stated.startswith(("http://", "https://")):
+        logger.warning("the Flowspan address must begin with http:// or https://; nothing is sent")
+        return ""
+    return stated.rstrip("/")
+
+
+def _spool_file(environ: Mapping[str, str]) -> Path | None:
+    """Return the stated file, or one in the user's own cache folder; without a home, in one of this user's in the temporary folder."""
+    stated = environ.get(SPOOL_NAME, "").strip()
+    if stated.lower() in NO_SPOOL:
+        return None
+    if stated:
+        return Path(stated).expanduser()
+    cache = environ.get("XDG_CACHE_HOME") or environ.get("LOCALAPPDATA")
+    try:
+        folder = Path(cache) if cache else Path.home() / ".cache"
+    except RuntimeError:  # a user without a home
+        folder = Path(tempfile.gettempdir()) / f"flowspan-{os.getuid() if hasattr(os, 'getuid') else 'user'}"
+    return folder / "flowspan" / "spool.db"

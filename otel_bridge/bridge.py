@@ -11,6 +11,8 @@ import os
 import sys
 import threading
 import time
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -86,9 +88,12 @@ class Bridge:
             if self._is_started:
                 return
             self._is_started = True
-            self.mapper.start()
-            if self.settings.is_on:
-                self.sender.start()
+            try:
+                self.mapper.start()
+                if self.settings.is_on:
+                    self.sender.start()
+            except RuntimeError:  # the interpreter ends, and starts no threads any more
+                self.is_on = False
             _at_exit()
 
     def _say_what_was_dropped(self) -> None:
@@ -161,12 +166,30 @@ def _at_exit() -> None:
     process = sys.modules.get("multiprocessing.process")
     if util is not None and process is not None and process.parent_process() is not None:
         util.Finalize(None, shutdown, exitpriority=0)
-    if not _registered:
+    if not _is_registered.is_set():
+        _is_registered.set()
         atexit.register(shutdown)
-        _registered.append(os.getpid())
+        _before_threads_end(_load_in_time)
 
 
-_registered: list[int] = []
+_is_registered = threading.Event()
+
+
+def _before_threads_end(callback: Callable[[], None]) -> None:
+    """Call back before the interpreter ends its threads, and with them every pool: the SDK uses one while it is imported, and a short
+    program may be over before that. There is no public way to be asked then; without it short programs may need `flush()`.
+    """
+    import concurrent.futures.thread  # noqa: F401  # registers itself; who registers later is called earlier
+
+    register = getattr(threading, "_register_atexit", None)
+    if register is not None:
+        with suppress(RuntimeError):  # it ends already
+            register(callback)
+
+
+def _load_in_time() -> None:
+    if _current is not None:
+        _current.mapper.wait_until_loaded(IMPORT_S)
 
 
 class _Forking:

@@ -43,7 +43,7 @@ _heard: ContextVar[Payload | None] = ContextVar("flowspan_heard", default=None)
 
 
 class Bus:
-    """Follows the runs that one bus tells of. Runs may be nested, concurrent, and in threads: events go by their context, never by the last start."""
+    """Follows the runs that one bus tells of. Events go by their context, never by the last start: runs nest, overlap, and run in threads."""
 
     def __init__(self) -> None:
         """Follow nothing yet."""

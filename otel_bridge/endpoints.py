@@ -50,4 +50,3 @@ def _names_another(settings: BridgeSettings) -> bool:
 
 def _first(names: Sequence[str]) -> str:
     return next((os.environ[name].strip() for name in names if os.environ.get(name, "").strip()), "")
-

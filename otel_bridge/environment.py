@@ -69,7 +69,7 @@ def _user() -> str:
 
 
 def _revision_of(folder: Path) -> str:
-    """Return the commit that the working tree around this folder is at, empty if there is none. Read from git's own files (gitrepository-layout)."""
+    """Return the commit of the working tree around this folder, empty if there is none. Read from git's files (gitrepository-layout)."""
     try:
         git = next((parent / ".git" for parent in (folder, *folder.parents) if (parent / ".git").exists()), None)
         if git is None:

@@ -23,7 +23,7 @@ def harmlessly(function: Callable[P, T]) -> Callable[P, T | None]:
     def guarded(*args: P.args, **kwargs: P.kwargs) -> T | None:
         try:
             return function(*args, **kwargs)
-        except Exception:  # noqa: BLE001  # what is being watched matters more than the watching
+        except Exception:  # what is being watched matters more than the watching
             _failed[name] = _failed.get(name, 0) + 1
             if _failed[name] == 1:
                 logger.warning("%s failed; what it should have told is missing", name, exc_info=True)

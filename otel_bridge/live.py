@@ -65,7 +65,7 @@ class Ended:
 
 
 class LiveSpanProcessor(SpanProcessor):
-    """Tells the Flowspan server of this provider's spans when they begin and when they end. Costs the program's thread some microseconds a span."""
+    """Tells the Flowspan server when this provider's spans begin and end. Costs the program's thread some microseconds a span."""
 
     def __init__(self, *, min_age_s: float = MIN_AGE_S, most_a_second: float = MOST_BEGINNINGS, finished: bool = True) -> None:
         """min_age_s, most_a_second: which beginnings are told, so that a million short spans cost little; the ends are all told.

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, cast
 
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan
-from opentelemetry.trace import NonRecordingSpan, set_span_in_context
+from opentelemetry.trace import NonRecordingSpan, SpanContext, set_span_in_context
 
 from otel_bridge import conventions as c
 from otel_bridge.encoding import Encoder
@@ -90,7 +91,7 @@ class LiveSpans:
             attributes[c.SPAN_PARENT_ID] = f"{span.parent.span_id:016x}"
         record = self._records_of(span.resource).make(
             timestamp=span.start_time,
-            context=set_span_in_context(NonRecordingSpan(span.get_span_context())),
+            context=set_span_in_context(NonRecordingSpan(cast(SpanContext, span.context))),
             event_name=c.SPAN_EVENT_PREFIX + c.BEGUN,
             attributes=attributes,
         )
@@ -105,7 +106,7 @@ class LiveSpans:
         return known[1]
 
 
-def _names_of(begun: Begun) -> dict[str, Any]:
+def _names_of(begun: Begun) -> Mapping[str, Any]:
     """Return what makes a span part of the task run it began in."""
     return begun.place.names() if begun.place is not None else {}
 

@@ -51,6 +51,7 @@ class Mapper:
         self._parcels = parcels
         self._thread: threading.Thread | None = None
         self._tools: Tools | None = None
+        self._is_loaded = threading.Event()
         self._changed = threading.Condition()
         self._is_hurried = threading.Event()
         self._begun_rounds = 0
@@ -66,6 +67,11 @@ class Mapper:
         if self._thread is None:
             self._thread = threading.Thread(target=self._work, name="flowspan mapper", daemon=True)
             self._thread.start()
+
+    def wait_until_loaded(self, timeout_s: float) -> None:
+        """Wait until the SDK is imported: it cannot be any more once the interpreter has begun to end its threads."""
+        if self._thread is not None:
+            self._is_loaded.wait(timeout_s)
 
     def flush(self, timeout_s: float) -> bool:
         """Wait until everything told before is parcels, and the other endpoints have what is finished; return whether that is so."""
@@ -91,6 +97,7 @@ class Mapper:
     def _work(self) -> None:
         with importing:
             self._tools = tools = _load(self._settings)
+        self._is_loaded.set()
         while not self._is_closed:
             if self._outbox.has_some.wait(self._until_due_s(tools)):
                 self._is_hurried.wait(self._settings.gather_s)
@@ -129,7 +136,7 @@ class Mapper:
                 tools.record(content)
             else:
                 content.tell(tools)
-        except Exception:  # noqa: BLE001  # whatever a program tells, its other threads' news go on
+        except Exception:  # whatever a program tells, its other threads' news go on
             if not self.unmappable:
                 logger.warning("something that was told cannot be mapped and is left out", exc_info=True)
             self.unmappable += 1

@@ -23,7 +23,7 @@ class Outbox:
     """Takes from any thread, signal handler or finalizer, in about a microsecond; never blocks on anything but its own short lock."""
 
     def __init__(self, most_bytes: int) -> None:
-        """most_bytes: when as much waits, the least useful goes, the oldest of it first; then what is new, if it is worth less than what waits."""
+        """most_bytes: when more waits, the least useful goes, the oldest of it first."""
         self._most_bytes = most_bytes
         self._lanes: tuple[deque[Item], ...] = tuple(deque() for _ in Worth)
         self._bytes = 0

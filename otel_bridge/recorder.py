@@ -1,10 +1,10 @@
-"""Facts become spans and log records of the OpenTelemetry SDK: a run a root span, a task run its child, a log line an event of it and a record."""
+"""Facts become spans and log records of the SDK: a run a root span, a task run its child, a log line an event of it and a record."""
 
 from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 from opentelemetry._logs import SeverityNumber
 from opentelemetry.context import Context
@@ -12,6 +12,7 @@ from opentelemetry.sdk._logs import LoggerProvider
 from opentelemetry.sdk._logs.export import SimpleLogRecordProcessor
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor, TracerProvider
+from opentelemetry.sdk.trace.sampling import Decision
 from opentelemetry.trace import Link, NonRecordingSpan, Span, SpanContext, SpanKind, Status, StatusCode, TraceFlags, set_span_in_context
 
 from otel_bridge import conventions as c
@@ -138,7 +139,7 @@ class Recorder:
             if len(self._decisions) >= MOST_DECISIONS:
                 self._decisions.clear()
             decision = self._spans.sampler.should_sample(None, int.from_bytes(trace_id, "big"), name).decision
-            known = self._decisions[trace_id] = decision.is_sampled()
+    known = self._decisions[trace_id] = decision is not Decision.DROP
         return known
 
 
@@ -149,7 +150,7 @@ class Records:
         """resource: who sends them."""
         self._taken = _Taken()
         provider = LoggerProvider(resource, shutdown_on_exit=False)
-        provider.add_log_record_processor(SimpleLogRecordProcessor(self._taken))
+        provider.add_log_record_processor(SimpleLogRecordProcessor(cast(Any, self._taken)))
         self._logger = provider.get_logger(SCOPE)
 
     def make(self, **said: Any) -> Any:

@@ -45,7 +45,7 @@ _DONE = "DELETE FROM parcels WHERE place = ?"
 
 
 class Spool:
-    """A Store in one file. Every method may be called from any thread; a file that cannot be used is an OSError of `put` and nothing elsewhere."""
+    """A Store in one file, for any thread. A file that cannot be used is an OSError of `put`, and nothing elsewhere."""
 
     def __init__(self, file: Path, most_bytes: int, url: str) -> None:
         """most_bytes: of bodies. url: whom the parcels are for; those of other addresses in the same file are left alone."""

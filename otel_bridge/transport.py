@@ -6,8 +6,8 @@ import http.client
 import os
 import ssl
 from base64 import b64encode
-from collections.abc import Mapping
 from dataclasses import dataclass
+from email.message import Message
 from email.utils import parsedate_to_datetime
 from time import time
 from urllib.parse import SplitResult, unquote, urlsplit
@@ -89,10 +89,10 @@ class Transport:
 
 
 def _unreached(error: Exception) -> Answer:
-    return Answer(taken=False, again=True, reason=f"it cannot be reached: {error or type(error).__name__}")
+    return Answer(taken=False, again=True, reason=f"it cannot be reached: {str(error) or type(error).__name__}")
 
 
-def _answer_of(status: int, headers: Mapping[str, str], text: bytes) -> Answer:
+def _answer_of(status: int, headers: Message, text: bytes) -> Answer:
     if 200 <= status < 300:
         return Answer(taken=True)
     reason = f"it answered {status} {text[:200].decode(errors='replace')}".rstrip()

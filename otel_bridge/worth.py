@@ -6,7 +6,7 @@ from enum import IntEnum
 
 
 class Worth(IntEnum):
-    """How useful a record is; the least useful goes first. A run or a task without its end is wrong for ever, without a line it is only poorer."""
+    """How useful a record is; the least useful goes first. A run without its end is wrong for ever, without a line it is only poorer."""
 
     LINE = 0
     START = 1

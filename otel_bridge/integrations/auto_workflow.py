@@ -189,7 +189,7 @@ def _details(invocation: Any) -> dict[str, Any]:
 
 
 def _waits_for(call: _Call, invocation: Any) -> list[str]:
-    """Return which nodes a task run that starts has waited for. By now a dynamic fan-out among its arguments has become a list of its children."""
+    """Return which nodes a task run that starts has waited for: by now a dynamic fan-out among its arguments is a list of its children."""
     for fan_out in call.build.dynamic_fanouts:
         if id(fan_out) not in call.expanded and getattr(fan_out, "_expanded", False):
             call.expanded.add(id(fan_out))

@@ -139,7 +139,7 @@ class Recorder:
             if len(self._decisions) >= MOST_DECISIONS:
                 self._decisions.clear()
             decision = self._spans.sampler.should_sample(None, int.from_bytes(trace_id, "big"), name).decision
-    known = self._decisions[trace_id] = decision is not Decision.DROP
+            known = self._decisions[trace_id] = decision is not Decision.DROP
         return known
 
 

@@ -30,7 +30,7 @@ class Page(Generic[Item]):
 class Heard:
     """What is known of the senders of a run.
 
-    last_ns: when its last fact came. beating_until_ns: by when each of its processes must be heard again, which is three of its intervals
+    last_ns: when its last fact came. beating_until_ns: by when each of its processes must be heard again, which is two of its intervals
     after it was last heard; 0 if it said that it exits and was not heard since. A process that never said its interval is left out.
     """
 

@@ -32,7 +32,17 @@ from collector.picture import (
 from collector.task_runs import fold_tasks, settle_tasks
 from collector.tries import retries_of
 from collector.winners import Seen, are_paused, greatest_facts, stated_key
-from collector.words import first_number, first_text, greatest_end, merged_attributes, sequence_of, stated_state, text_of, whole_number
+from collector.words import (
+    first_number,
+    first_text,
+    greatest_end,
+    merged_attributes,
+    sequence_of,
+    stated_state,
+    structure_of,
+    text_of,
+    whole_number,
+)
 from otel_bridge import conventions as c
 
 # A trace that was left open is looked at again after it was silent for twice as long, from a second to a day: 17 folds in all.
@@ -132,7 +142,7 @@ def describe_run(run_key: bytes, claims: Iterable[Claim], run_spans: Sequence[Se
         description=text_of(attributes.get(c.FLOW_DESCRIPTION)),
         started_ns=first_number(seen.started_ns for seen in run_spans) or signs.first_sign_ns,
         first_ns=signs.first_ns,
-        params=attributes.get(c.PARAMS),
+        params=structure_of(attributes.get(c.PARAMS)),
         metadata=_metadata(attributes),
         tags=sequence_of(attributes.get(c.TAGS)),
         error=first_text(seen.end.error for seen in run_spans if seen.end),
@@ -175,10 +185,13 @@ def _keep_beating_trace_open(run: Run, ended_ns: int, beating_until_ns: Mapping[
         run.recheck_ns = now_ns + max(silent_ns, LEAST_RECHECK_NS)
 
 
+_SURROUNDINGS = ("vcs.", "deployment.", "flowspan.parent.")
+
+
 def _metadata(attributes: Mapping[str, Any]) -> Any:
-    """Return the run's metadata: what the sender named so, beside the conventions for where and from what code it ran."""
-    stated = attributes.get(c.METADATA)
-    known = {key: value for key, value in attributes.items() if key.startswith(("vcs.", "deployment."))}
+    """Return the run's metadata: what the sender named so, beside the conventions for where it ran, from what code, started by what."""
+    stated = structure_of(attributes.get(c.METADATA))
+    known = {key: value for key, value in attributes.items() if key.startswith(_SURROUNDINGS)}
     if stated is not None and not isinstance(stated, dict):
         return {**known, "metadata": stated} if known else stated
     return {**known, **(stated or {})} or None

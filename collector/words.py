@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from re import Pattern
 from typing import Any
 
-from collector.attributes import attributes_from_json
+from collector.attributes import attributes_from_json, from_json
 from collector.model import FoldSpan
 from collector.picture import CANCELLED, FAILED, SKIPPED, SUCCEEDED
 from collector.winners import Seen
@@ -72,6 +72,16 @@ def first_number(values: Iterable[int]) -> int:
 def whole_number(value: Any) -> int | None:
     """Return a whole number that fits an int column of any database, else None."""
     return value if isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**31 else None
+
+
+def structure_of(value: Any) -> Any:
+    """Return what a value holds: spans of older SDKs have no maps, so their senders write one as JSON text. Other text stays text."""
+    if not isinstance(value, str) or value[:1] not in ("{", "["):
+        return value
+    try:
+        return from_json(value)
+    except (ValueError, RecursionError):
+        return value
 
 
 def text_of(value: Any) -> str:

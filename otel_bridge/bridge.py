@@ -170,6 +170,7 @@ def _at_exit() -> None:
         _is_registered.set()
         atexit.register(shutdown)
         _before_threads_end(_load_in_time)
+        _watch_forks()
 
 
 _is_registered = threading.Event()
@@ -215,6 +216,10 @@ class _Forking:
             _set(Bridge(_current.settings))
 
 
-if hasattr(os, "register_at_fork"):
-    _forking = _Forking()
-    os.register_at_fork(before=_forking.before, after_in_parent=_forking.after, after_in_child=_forking.after_in_child)
+def _watch_forks() -> None:
+    """Who registers last is called first before a fork: we must be, before the pools of concurrent.futures take their lock, because the
+    import that we wait for takes it too.
+    """
+    if hasattr(os, "register_at_fork"):
+        forking = _Forking()
+        os.register_at_fork(before=forking.before, after_in_parent=forking.after, after_in_child=forking.after_in_child)

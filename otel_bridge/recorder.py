@@ -85,7 +85,7 @@ class Recorder:
         if moment.kind == c.BEGUN and key not in self._open:
             self._open[key] = self._start(moment, attributes, moment.time_ns)
         elif moment.kind != c.BEGUN and key in self._open:
-            self._open[key].add_event(moment.kind, _beyond_names(attributes), moment.time_ns)
+            self._open[key].add_event(moment.kind, {**_beyond_names(attributes), **_message_of(moment)}, moment.time_ns)
         said = {**attributes, c.SPAN_NAME: moment.name}
         if moment.parent_span_id:
             said[c.SPAN_PARENT_ID] = moment.parent_span_id.hex()
@@ -194,6 +194,14 @@ def _is_plain(value: Any) -> bool:
     if isinstance(value, int):
         return -(2**63) <= value < 2**63
     return isinstance(value, (list, tuple)) and all(isinstance(item, str) for item in value)
+
+
+def _message_of(moment: SpanMoment) -> dict[str, str]:
+    """Return what the line says that a retry is on the finished span; the other moments say it by their name."""
+    if moment.kind != c.RETRIED:
+        return {}
+    said, error = moment.attributes, moment.attributes.get(c.EXCEPTION_MESSAGE)
+    return {"message": f"attempt {said.get(c.ATTEMPT, '?')} failed, another follows" + (f": {error}" if error else "")}
 
 
 def _beyond_names(attributes: Mapping[str, Any]) -> dict[str, Any]:

@@ -9,11 +9,13 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import sha256
+from urllib.parse import quote
 
 from collector.answers import FlowSummary, LogEntry, RunSummary, RunView
 from collector.picture import KIND_TRACE, PAUSED, RUNNING, STATES, TERMINAL, Run
 from collector.receipts import Receipt
 from collector.rows import DAY_NS
+from otel_bridge import conventions as c
 from viewer.addresses import flow_address, run_address
 from viewer.present import Data, browser_safe, level_of, seen_state
 from viewer.texts import TEXT_CHARS, Moment, clip, clock, elapsed_text, json_text, moment
@@ -56,6 +58,15 @@ class RunLine:
 
 
 @dataclass(frozen=True, slots=True)
+class Parent:
+    """The run that a run was started in, and which of its task runs."""
+
+    href: str
+    run_id: str
+    node: str
+
+
+@dataclass(frozen=True, slots=True)
 class Head:
     """What the head of a run's page has beyond its line in a list. culprit: the row of the task run that failed first."""
 
@@ -67,6 +78,7 @@ class Head:
     culprit: str
     culprit_name: str
     tasks_missing: str
+    parent: Parent | None
     trace_hrefs: list[tuple[str, str, str]]
 
 
@@ -169,8 +181,19 @@ def head_of(view: RunView, summary: RunSummary, hint: Data | None, window: Windo
         culprit=row_id(view.culprit) if view.culprit else "",
         culprit_name=clip(view.culprit),
         tasks_missing=_missing_text(run),
+        parent=_parent_of(run),
         trace_hrefs=[(trace_id.hex()[:8], trace_id.hex(), f"/api/v1/traces/{trace_id.hex()}") for trace_id in run.trace_ids],
     )
+
+
+def _parent_of(run: Run) -> Parent | None:
+    """Who issued the parent's id is not said: where it has twins, the address leads to the newest."""
+    stated = run.metadata.get(c.PARENT_RUN_ID) if isinstance(run.metadata, Mapping) else None
+    if not isinstance(stated, str) or not stated:
+        return None
+    node = run.metadata.get(c.PARENT_NODE)
+    anchor = f"#{row_id(node)}" if isinstance(node, str) and node else ""
+    return Parent(f"/runs/{quote(stated, safe='')}{anchor}", clip(stated), clip(_text(node)) if node else "")
 
 
 def deleted_text(run: Run, retention_days: int, now_ns: int) -> str:

@@ -14,7 +14,7 @@ from otel_bridge.identity import run_key
 
 INTERVAL_MS = 1000
 # A process is gone when it is late with its third beat.
-GONE_S = 3 * INTERVAL_MS / 1000
+GONE_S = 2 * INTERVAL_MS / 1000
 
 
 class RunPromises(OpensStorage):
@@ -97,7 +97,7 @@ class RunPromises(OpensStorage):
         assert [trace_id, named.work.run_key, named.work.run_key] == found
 
     def test_a_view_says_by_when_each_process_must_be_heard_again(self) -> None:
-        """Late by three intervals it is gone. Its last word counts, whatever came last, be it a beat or a moment of one of its spans.
+        """Silent for two intervals it is gone. Its last word counts, whatever came last, be it a beat or a moment of one of its spans.
 
         One that never said its interval is left out.
         """

@@ -20,8 +20,8 @@ from otel_bridge.conventions import ROLE_PART
 from storage_plugins.sql.tables import Log, Moment, Process, ResourceEntry, RunChange, RunEntry, RunTrace, ScopeEntry, Span, table_of
 from storage_plugins.sql.upsert import is_among
 
-# A process is taken for gone when it has missed two beats and is late with the third.
-BEATS_MISSED = 3
+# A process is taken for gone when it was silent for two of its intervals: one beat may be late, or lost with a connection.
+BEATS_MISSED = 2
 # Of `IN (...)` in one statement: each engine takes more (SQLite 32,766 parameters), but a statement is not read faster for being longer.
 MOST_PARAMETERS = 1_000
 # Spans of so many traces are asked for trace by trace; of more in pairs, which Postgres plans badly while it has no statistics.

@@ -30,6 +30,7 @@ class Programs:
 
     folder: Path
     url: str
+    root: Path = ROOT
 
     def environment(self, **added: str) -> dict[str, str]:
         """Return the environment of a watched program that says nothing of itself: two variables, and the way to the light half."""

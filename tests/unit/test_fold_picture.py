@@ -74,6 +74,20 @@ def test_where_and_from_what_code_a_run_ran_is_metadata() -> None:
     assert {"deployment.environment.name": "prod", "vcs.ref.head.revision": "abc"} == run.metadata
 
 
+# R060, R167
+def test_parameters_and_metadata_that_came_as_json_text_are_read() -> None:
+    attributes = {"flowspan.params": '{"day": 1}', "flowspan.metadata": '{"host": "a"}', "flowspan.parent.run.id": "r0"}
+
+    run = picture_of_facts(span("etl", work=RUN, attributes=attributes)).run
+
+    assert ({"day": 1}, {"host": "a", "flowspan.parent.run.id": "r0"}) == (run.params, run.metadata)
+
+
+@pytest.mark.parametrize("text", ["day 1", "{", "[1,", "{" * 100_000, '"text"', ""])
+def test_parameters_that_are_no_json_stay_the_text_they_are(text: str) -> None:
+    assert text == picture_of_facts(span("etl", work=RUN, attributes={"flowspan.params": text})).run.params
+
+
 # R061
 def test_a_task_run_has_what_its_events_say_of_it() -> None:
     described = {"priority": 5, "tags": ["slow"], "run_in": "thread", "upstream": ["extract:1"], "description": "Loads", "task_key": "m:load"}

@@ -47,6 +47,27 @@ def test_a_run_is_told_in_the_declared_fields_and_no_others() -> None:
     assert ("flow-id", 4, 3) == (data["flow_id"], data["tasks_total"], data["tasks_reported"])
 
 
+# R166
+def test_the_head_of_a_run_leads_to_the_task_run_it_was_started_in() -> None:
+    run = make_run()
+    run.metadata = {"flowspan.parent.run.id": "outer/1", "flowspan.parent.node": "call:1"}
+    view = make_view(run)
+
+    parent = head_of(view, summary_of(view), None, window_of(view, START)).parent
+
+    assert parent is not None
+    assert (f"/runs/outer%2F1#{row_id('call:1')}", "outer/1", "call:1") == (parent.href, parent.run_id, parent.node)
+
+
+@pytest.mark.parametrize("metadata", [None, "text", [1], {"flowspan.parent.run.id": 7}, {"flowspan.parent.node": "call:1"}])
+def test_a_run_that_names_no_parent_in_text_has_none(metadata: object) -> None:
+    run = make_run()
+    run.metadata = metadata
+    view = make_view(run)
+
+    assert head_of(view, summary_of(view), None, window_of(view, START)).parent is None
+
+
 # R014
 def test_without_a_declared_number_the_total_is_what_was_reported() -> None:
     run = make_run()

@@ -44,7 +44,7 @@ def _beating_until(tables: Tables, processes: Iterable[str]) -> dict[str, int]:
     """See collector.storage.Heard: late with its third beat a process is gone."""
     known = [tables.processes[process] for process in processes if process in tables.processes]
     return {
-        row.process: 0 if row.exited_ns >= row.heard_ns else row.heard_ns + 3 * row.interval_ms * 10**6
+        row.process: 0 if row.exited_ns >= row.heard_ns else row.heard_ns + 2 * row.interval_ms * 10**6
         for row in known
         if row.interval_ms or row.exited_ns
     }

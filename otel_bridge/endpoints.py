@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from otel_bridge.settings import BridgeSettings
+from otel_bridge.settings import BridgeSettings, from_environment
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import SpanProcessor
@@ -35,10 +35,17 @@ def has_other_endpoints(settings: BridgeSettings) -> bool:
     return bool(settings.also) or _names_another(settings)
 
 
+def is_told_by_exporters() -> bool:
+    """Return whether the exporter that OTEL_* configure sends a program's finished spans to the Flowspan server already."""
+    stated = _first(_ENDPOINTS)
+    here = urlsplit(from_environment().url).netloc
+    return bool(stated) and _exports_otlp() and urlsplit(stated).netloc == here
+
+
 def _names_another(settings: BridgeSettings) -> bool:
     """Return whether OTEL_* name an endpoint that is not the Flowspan server itself, and that this exporter can speak to."""
     stated = _first(_ENDPOINTS)
-    if not stated or os.environ.get("OTEL_TRACES_EXPORTER", "otlp").strip() != "otlp":
+    if not stated or not _exports_otlp():
         return False
     if urlsplit(stated).netloc == urlsplit(settings.url).netloc:
         return False
@@ -46,6 +53,10 @@ def _names_another(settings: BridgeSettings) -> bool:
         logger.warning("%s is told nothing by the bridge, which speaks OTLP over HTTP", stated)
         return False
     return True
+
+
+def _exports_otlp() -> bool:
+    return os.environ.get("OTEL_TRACES_EXPORTER", "otlp").strip().startswith("otlp")
 
 
 def _first(names: Sequence[str]) -> str:

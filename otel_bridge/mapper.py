@@ -75,6 +75,8 @@ class Mapper:
 
     def flush(self, timeout_s: float) -> bool:
         """Wait until everything told before is parcels, and the other endpoints have what is finished; return whether that is so."""
+        if self._is_closed:  # what was told before is parcels already; providers are shut down after us
+            return True
         until_s = time.monotonic() + timeout_s
         with self._changed:
             wanted = self._begun_rounds + 1

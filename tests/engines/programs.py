@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,10 +44,10 @@ class Programs:
         file.write_text(textwrap.dedent(code), encoding="utf-8")
         return file
 
-    def run(self, code: str, *, fails: bool = False, **added: str) -> subprocess.CompletedProcess[str]:
+    def run(self, code: str, *, arguments: Sequence[str] = (), fails: bool = False, **added: str) -> subprocess.CompletedProcess[str]:
         """Run a program to its end and return what it printed. fails: whether it is meant to end with an error."""
         done = subprocess.run(
-            [str(PYTHON), str(self.write(code))],
+            [str(PYTHON), str(self.write(code)), *arguments],
             env=self.environment(**added),
             capture_output=True,
             text=True,
@@ -59,10 +59,13 @@ class Programs:
         return done
 
     @contextmanager
-    def running(self, code: str, **added: str) -> Iterator[subprocess.Popen[str]]:
-        """Run a program beside the test: a line written to its standard input lets it go on, where it reads one. Killed at the end."""
+    def running(self, code: str, *, through: Sequence[str] = (), **added: str) -> Iterator[subprocess.Popen[str]]:
+        """Run a program beside the test: a line written to its standard input lets it go on, where it reads one. Killed at the end.
+
+        through: a command that is given the program's.
+        """
         process = subprocess.Popen(
-            [str(PYTHON), str(self.write(code))],
+            [*through, str(PYTHON), str(self.write(code))],
             env=self.environment(**added),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

@@ -9,11 +9,11 @@ import logging
 import threading
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
-from typing import Any
+from typing import Any, NamedTuple
 
-from otel_bridge.flow_event import BadEvent, event_name
+from otel_bridge.flow_event import event_name
 from otel_bridge.guard import harmlessly
-from otel_bridge.runs import Place, Run, RunName, current, enter
+from otel_bridge.runs import Place, Run, RunName, current, enter, is_in
 
 logger = logging.getLogger(__name__)
 
@@ -38,8 +38,18 @@ NAMES = (
 )
 
 
+# A bus that does not tell of failures leaves runs behind; who has so many open is told of by the context.
+MOST_FOLLOWED = 1_000
+
 # The callbacks of one event are called one after the other in one context.
 _heard: ContextVar[Payload | None] = ContextVar("flowspan_heard", default=None)
+
+
+class _Followed(NamedTuple):
+    """A run that a bus tells of, and where it was started."""
+
+    run: Run
+    before: Place | None
 
 
 class Bus:
@@ -47,7 +57,7 @@ class Bus:
 
     def __init__(self) -> None:
         """Follow nothing yet."""
-        self._runs: dict[str, Run] = {}
+        self._runs: dict[str, _Followed] = {}
         self._lock = threading.Lock()
         self._hears: Mapping[str, Callable[[Payload], None]] = {
             "flow_started": self.flow_started,
@@ -86,15 +96,20 @@ class Bus:
 
     def follow(self, run: Run, **said: Any) -> None:
         """Begin this run and be in it from here on."""
+        before = current()
         with self._lock:
-            self._runs[run.name.run_id] = run
-        run.begin(parent=current(), **said)
+            self._runs[run.name.run_id] = _Followed(run, before)
+            if len(self._runs) > MOST_FOLLOWED:
+                del self._runs[next(iter(self._runs))]
+        run.begin(parent=before, **said)
         enter(Place(run))
 
-    def forget(self, run: Run) -> None:
-        """Follow this run no longer."""
+    def leave(self, run: Run) -> None:
+        """Follow this run no longer; where it was entered, be again where it was started."""
         with self._lock:
-            self._runs.pop(run.name.run_id, None)
+            followed = self._runs.pop(run.name.run_id, None)
+        if followed is not None and is_in(run):
+            enter(followed.before)
 
     def task_started(self, payload: Payload) -> None:
         """Begin a task run and be in it from here on."""
@@ -112,6 +127,8 @@ class Bus:
             error = payload.get("error")
             more = {"traceback": payload["traceback"]} if "traceback" in payload else {}
             place.run.end_task(place.node, error=None if error is None else str(error), **more)
+            if current() == place:
+                enter(Place(place.run))
 
     def _task_retried(self, payload: Payload) -> None:
         """The engine names no node: the context does, if its node is of that task."""
@@ -125,7 +142,7 @@ class Bus:
         if place is not None:
             more = {"tasks": payload["tasks"]} if "tasks" in payload else {}
             place.run.end(error=payload.get("error"), **more)
-            self.forget(place.run)
+            self.leave(place.run)
 
     def _logged(self, payload: Payload) -> None:
         place = self._place_of(payload)
@@ -141,18 +158,22 @@ class Bus:
         """Return where an event belongs: to the run it names, else to that of its context, else to the only one there is."""
         here = current()
         stated = payload.get("run_id")
-        run = self._runs.get(str(stated)) if stated is not None else here.run if here is not None else self._only_run()
+        run = self._named(str(stated)) if stated is not None else here.run if here is not None else self._only_run()
         if run is None:
             logger.debug("an event of no known run is left out")
             return None
         node = payload.get("node")
-        if node is None and here is not None and here.run is run and run.task_of(here.node) == payload.get("task", ""):
+        if node is None and here is not None and here.run is run and payload.get("task") in (None, run.task_of(here.node)):
             node = here.node
         return Place(run, str(node) if node is not None else "")
 
+    def _named(self, run_id: str) -> Run | None:
+        followed = self._runs.get(run_id)
+        return followed.run if followed is not None else None
+
     def _only_run(self) -> Run | None:
         runs = list(self._runs.values())
-        return runs[0] if len(runs) == 1 else None
+        return runs[0].run if len(runs) == 1 else None
 
     def _hearing(self, name: str) -> Callback:
         return lambda payload: self.hear(name, payload)
@@ -169,16 +190,13 @@ def bind(subscribe: Subscribe, *, names: tuple[str, ...] = NAMES) -> None:
     _shared.bind(subscribe, names)
 
 
+@harmlessly
 def post_event_sink(payload: Payload) -> None:
     """Take one event of a bus that calls every subscriber alike; what it is called is told by its keys (seed 000, option 2).
 
     Never raises. Beside a bus that is bound already the same event counts once.
     """
-    try:
-        name = event_name(payload)
-    except BadEvent:
-        return
-    _shared.hear(name, payload)
+    _shared.hear(event_name(payload), payload)
 
 
 def _beyond(payload: Payload, *names: str) -> dict[str, Any]:

@@ -34,6 +34,7 @@ class _Call:
     """
 
     flow: Any
+    bus: Bus | None = None
     run: Run | None = None
     build: Any = None
     announced: bool = False
@@ -79,7 +80,7 @@ class _AutoWorkflowBus(Bus):
         build_fn = getattr(call.flow, "build_fn", None) if call else None
         run = Run(RunName(str(payload["run_id"]), flow, definition_key(build_fn, flow)))
         if call is not None:
-            call.run = run
+            call.bus, call.run = self, run
         self.follow(run, params=_params(), **_described(build_fn))
 
     def task_started(self, payload: Payload) -> None:
@@ -144,8 +145,9 @@ def _wrapped(original: Callable[..., Any]) -> Callable[..., Any]:
 @harmlessly
 def _end(call: _Call, error: BaseException | None) -> None:
     """Tell how a run ended of which the bus has not told. Where it has, this changes nothing."""
-    if call.run is None:
+    if call.run is None or call.bus is None:
         return
+    call.bus.leave(call.run)
     if isinstance(error, (asyncio.CancelledError, KeyboardInterrupt)):
         call.run.end(result=c.RESULT_CANCELLATION)
     elif error is not None:

@@ -51,8 +51,13 @@ def line_of(row: LogRow, node: str) -> LogEntry:
 
 
 def lines_of_events(span_id: bytes, events: str, node: str) -> Iterator[LogEntry]:
-    """Yield a finished span's events as lines. events: the column of that name. An exception is a line of level ERROR."""
+    """Yield a finished span's events as lines. events: the column of that name. An exception is a line of level ERROR.
+
+    What the bridge notes of a span's life, for endpoints that know no running spans, came as moments before.
+    """
     for place, (time_ns, name, attributes, _) in enumerate(from_json(events)):
+        if name.startswith(c.SPAN_EVENT_PREFIX):
+            continue
         failed = name == c.EXCEPTION_EVENT
         said = attributes.get("message") or attributes.get("log.message") or name
         yield LogEntry(

@@ -65,6 +65,10 @@ class Recorder:
         elif isinstance(fact, LogLine) and self._is_sampled(fact.trace_id, ""):
             self._log(fact)
 
+    def leave(self, trace_id: bytes, span_id: bytes) -> None:
+        """Forget a span that has begun here and will end in another process."""
+        self._open.pop((trace_id, span_id), None)
+
     def beat(self, interval_s: float, *, is_last: bool = False) -> None:
         """Record a sign of life of this process, or that it ends."""
         name = c.PROCESS_EXIT if is_last else c.PROCESS_HEARTBEAT
@@ -85,8 +89,10 @@ class Recorder:
         if moment.kind == c.BEGUN and key not in self._open:
             self._open[key] = self._start(moment, attributes, moment.time_ns)
         elif moment.kind != c.BEGUN and key in self._open:
-            self._open[key].add_event(moment.kind, {**_beyond_names(attributes), **_message_of(moment)}, moment.time_ns)
+            self._open[key].add_event(c.SPAN_EVENT_PREFIX + moment.kind, _beyond_names(attributes), moment.time_ns)
         said = {**attributes, c.SPAN_NAME: moment.name}
+        if moment.kind == c.RETRIED and moment.work.role == c.ROLE_RUN:
+            said[c.ROLE] = c.ROLE_RUN
         if moment.parent_span_id:
             said[c.SPAN_PARENT_ID] = moment.parent_span_id.hex()
         if moment.kind == c.BEGUN:
@@ -106,6 +112,9 @@ class Recorder:
         attributes = plain_attributes(end.attributes)
         span = self._open.pop((end.trace_id, end.span_id), None) or self._start(end, attributes, end.start_ns or end.end_ns)
         span.set_attributes(attributes)
+        for link in end.links:
+            if _context_of(link.trace_id, link.span_id) not in [known.context for known in getattr(span, "links", ())]:
+                span.add_link(_context_of(link.trace_id, link.span_id))
         for event in end.events:
             span.add_event(event.name, plain_attributes(event.attributes), event.time_ns)
             if event.name == c.EXCEPTION_EVENT and event.attributes.get(c.EXCEPTION_TYPE):
@@ -194,14 +203,6 @@ def _is_plain(value: Any) -> bool:
     if isinstance(value, int):
         return -(2**63) <= value < 2**63
     return isinstance(value, (list, tuple)) and all(isinstance(item, str) for item in value)
-
-
-def _message_of(moment: SpanMoment) -> dict[str, str]:
-    """Return what the line says that a retry is on the finished span; the other moments say it by their name."""
-    if moment.kind != c.RETRIED:
-        return {}
-    said, error = moment.attributes, moment.attributes.get(c.EXCEPTION_MESSAGE)
-    return {"message": f"attempt {said.get(c.ATTEMPT, '?')} failed, another follows" + (f": {error}" if error else "")}
 
 
 def _beyond_names(attributes: Mapping[str, Any]) -> dict[str, Any]:

@@ -53,7 +53,7 @@ class Table:
         """
         own, anywhere = (fact.attributes,), (fact.attributes, fact.resource.attributes)
         task_name = _text(_find(self.task_name, own))
-        node = _text(_find(self.node, own)) or task_name
+        node = _text(_find(self.node, own)) or ("" if self._speaks_of_the_run(fact) else task_name)
         if not node and _find(self.run_id, anywhere) is None:
             return None
         work = self.name_run(anywhere)
@@ -64,6 +64,10 @@ class Table:
         work.attempt = self._attempt(fact)
         work.role = self._role(fact, work)
         return work
+
+    def _speaks_of_the_run(self, fact: SpanEnd | SpanMoment | LogLine) -> bool:
+        """A retry notice may name a task and not which node of it: it says that it is the run's, and the fold finds the node it means."""
+        return isinstance(fact, SpanMoment) and fact.kind == c.RETRIED and _find(self.role, (fact.attributes,)) == c.ROLE_RUN
 
     def name_run(self, places: Sequence[Attributes]) -> Work | None:
         """Return a Work that says which run and flow it is, as far as attributes in these places do; None if the run id is of no use.

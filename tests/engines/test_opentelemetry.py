@@ -123,7 +123,7 @@ def test_runs_go_to_other_endpoints_too_when_they_have_ended(server: Server, pro
     task, root = sorted(other.spans(of_bridge=True), key=lambda span: span.name == run["flow_name"])
     assert (run["trace_ids"], root.span_id) == ([task.trace_id.hex()], task.parent_span_id)
     assert (Span.SPAN_KIND_SERVER, Span.SPAN_KIND_INTERNAL, 2, 2) == (root.kind, task.kind, root.status.code, task.status.code)
-    assert ["log", "retried", "log", "exception"] == [event.name for event in task.events]
+    assert ["log", "flowspan.span.retried", "log", "exception"] == [event.name for event in task.events]
     assert "failure" == {pair.key: pair.value.string_value for pair in root.attributes}["cicd.pipeline.result"]
     assert {"/v1/traces"} == set(other.paths)
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+import otel_bridge
 from collector import hookspecs
 from collector.metrics import Metrics
 from collector.settings import Settings
@@ -47,6 +48,20 @@ UNDOCUMENTED = {
 @pytest.mark.parametrize("name", [str(field.validation_alias.choices[0]) for field in Settings.model_fields.values()])  # type: ignore[union-attr]  # all are aliased
 def test_every_setting_has_its_line(name: str) -> None:
     assert f"| `{name}` |" in DOCS["settings.md"]
+
+
+def test_every_setting_and_public_name_of_the_bridge_has_its_line() -> None:
+    texts = [path.read_text(encoding="utf-8") for path in (ROOT / "otel_bridge").glob("*.py")]
+    settings = {name for text in texts for name in re.findall(r'"((?:FLOWSPAN|AUTO_WORKFLOW_SERVER)_\w+)"', text)} - INTERNAL
+
+    assert "FLOWSPAN_BRIDGE_SPOOL" in settings
+    assert {name for name in settings if f"`{name}`" not in DOCS["bridge.md"]} == set()
+    assert {name for name in otel_bridge.__all__ if not re.search(rf"\b{name}\b", DOCS["bridge.md"])} == set()
+    assert {name for name in otel_bridge.__all__ if not callable(getattr(otel_bridge, name))} == set()
+
+
+# Set by one half of the bridge for the other.
+INTERNAL = {"FLOWSPAN_RUN"}
 
 
 @pytest.mark.parametrize("event", sorted(EVENTS))

@@ -15,6 +15,8 @@ from otel_bridge import conventions as c
 _REVISION_NAMES = ("GITHUB_SHA", "CI_COMMIT_SHA", "GIT_COMMIT", "BUILDKITE_COMMIT", "GIT_SHA")
 _TRIGGER_NAMES = ("FLOWSPAN_TRIGGER", "GITHUB_EVENT_NAME", "CI_PIPELINE_SOURCE", "BUILDKITE_SOURCE")
 _ENVIRONMENT_NAMES = ("FLOWSPAN_ENVIRONMENT", "ENVIRONMENT", "APP_ENV")
+# What the program's own file is called as a module.
+_PROGRAM = ("__main__", "__mp_main__")
 
 
 @lru_cache(maxsize=1)
@@ -25,7 +27,7 @@ def run_metadata() -> Mapping[str, str]:
         "user": _user(),
         "trigger": _first(_TRIGGER_NAMES) or ("terminal" if sys.stdin is not None and sys.stdin.isatty() else ""),
         "python": platform.python_version(),
-        c.REVISION: _first(_REVISION_NAMES) or _revision_of(_program_folder()),
+        c.REVISION: _first(_REVISION_NAMES) or revision_of(_program_folder()),
         c.ENVIRONMENT_NAME: _first(_ENVIRONMENT_NAMES),
     }
     return {key: value for key, value in known.items() if value}
@@ -44,12 +46,13 @@ def program_name() -> str:
 def definition_key(function: object, name: str) -> str:
     """Return `module:name`, the stable key of what a function defines; the name alone if its module is not known.
 
-    The program's own file is `__main__` whatever it is called; its name stands for it.
+    The program's own file is `__main__` whatever it is called, and `__mp_main__` in processes that multiprocessing spawns; its name stands
+    for it.
     """
     module = getattr(function, "__module__", None)
     if not isinstance(module, str):
         return name
-    return f"{program_name() if module == '__main__' else module}:{name}"
+    return f"{program_name() if module in _PROGRAM else module}:{name}"
 
 
 def _program_folder() -> Path:
@@ -68,7 +71,7 @@ def _user() -> str:
     return _first(("USER", "LOGNAME", "USERNAME"))
 
 
-def _revision_of(folder: Path) -> str:
+def revision_of(folder: Path) -> str:
     """Return the commit of the working tree around this folder, empty if there is none. Read from git's files (gitrepository-layout)."""
     try:
         git = next((parent / ".git" for parent in (folder, *folder.parents) if (parent / ".git").exists()), None)

@@ -18,7 +18,7 @@ from opentelemetry.trace import Link, NonRecordingSpan, Span, SpanContext, SpanK
 from otel_bridge import conventions as c
 from otel_bridge.computed_ids import ComputedIds
 from otel_bridge.encoding import Encoder
-from otel_bridge.facts import Fact, LogLine, SpanEnd, SpanMoment
+from otel_bridge.facts import Fact, LogLine, SpanEnd, SpanMoment, harmless
 from otel_bridge.json_text import json_text
 from otel_bridge.lifecycle import links_of
 from otel_bridge.worth import Worth
@@ -126,7 +126,7 @@ class Recorder:
 
     def _log(self, line: LogLine) -> None:
         attributes = plain_attributes(line.attributes)
-        body = line.body if isinstance(line.body, str) else json_text(line.body)
+        body = harmless(line.body if isinstance(line.body, str) else json_text(line.body))
         record = self._records.make(
             timestamp=line.time_ns,
             context=_inside(line.trace_id, line.span_id),
@@ -194,15 +194,17 @@ class _Finished(SpanProcessor):
 
 def plain_attributes(attributes: Mapping[str, Any]) -> dict[str, Any]:
     """Return attributes as every version of the SDK takes them on spans: text, numbers, lists of text; anything else as JSON text."""
-    return {key: value if _is_plain(value) else json_text(value) for key, value in attributes.items()}
+    return {key: _plain(value) for key, value in attributes.items()}
 
 
-def _is_plain(value: Any) -> bool:
-    if isinstance(value, (str, bool, float)):
-        return True
-    if isinstance(value, int):
-        return -(2**63) <= value < 2**63
-    return isinstance(value, (list, tuple)) and all(isinstance(item, str) for item in value)
+def _plain(value: Any) -> Any:
+    if isinstance(value, str):
+        return harmless(value)
+    if isinstance(value, (bool, float)) or (isinstance(value, int) and -(2**63) <= value < 2**63):
+        return value
+    if isinstance(value, (list, tuple)) and all(isinstance(item, str) for item in value):
+        return [harmless(item) for item in value]
+    return harmless(json_text(value))
 
 
 def _beyond_names(attributes: Mapping[str, Any]) -> dict[str, Any]:

@@ -154,10 +154,14 @@ def test_parameters_of_any_kind_are_told_and_cut(told: Told, run_id: str) -> Non
     bus = bound()
 
     bus.emit("flow_started", flow="etl", run_id=run_id, params={**params, "table": [[number] * 50 for number in range(10_000)]})
+    bus.emit("task_started", task="load", node="load:1", tags=["half \ud800", 7], priority=10**30, extra={"half \udfff": "\x00"})
+    bus.emit("task_log", level="half \ud800", message="half \ud800 of a pair", payload=params)
+    bus.emit("task_err", task="load", node="load:1", error="half \ud800")
     bus.emit("flow_completed", flow="etl", run_id=run_id, tasks=0)
 
     run = told.run(run_id)
-    assert ("SUCCEEDED", "seven") == (run["status"], run["params"]["7"])
+    assert ({"load:1": "FAILED"}, ("load:1", "half \ufffd of a pair")) == (told.states(run_id), told.lines(run_id)[0])
+    assert ("FAILED", "seven") == (run["status"], run["params"]["7"])
     assert ("nan", "<Hostile whose repr raises RuntimeError>") == (run["params"]["nan"], run["params"]["hostile"])
     assert len(str(run["params"])) < 40_000
 

@@ -1,0 +1,94 @@
+"""Any value as a short JSON text: parameters hold objects, NaN, sets, themselves, and sometimes a whole table."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from datetime import date, datetime, timezone
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from otel_bridge.json_text import MOST_CHARS, MOST_TEXT_CHARS, cut, describe, json_text
+
+SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters()) | st.binary() | st.dates() | st.decimals(allow_nan=False)
+VALUES = st.recursive(SCALARS, lambda inner: st.lists(inner) | st.tuples(inner) | st.dictionaries(SCALARS, inner), max_leaves=40)
+# What JSON has its own words for.
+PLAIN = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**63), 2**63 - 1) | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=50),
+    lambda inner: st.lists(inner, max_size=5) | st.dictionaries(st.text(max_size=9), inner, max_size=5),
+    max_leaves=20,
+)
+
+
+# R015 R167
+@given(VALUES)
+def test_any_value_becomes_short_json_with_no_number_json_lacks(value: Any) -> None:
+    text = json_text(value)
+
+    json.loads(text, parse_constant=pytest.fail)
+    assert len(text) <= 2 * MOST_CHARS
+
+
+# R167
+@given(PLAIN)
+def test_what_json_has_words_for_comes_back_as_it_was(value: Any) -> None:
+    assert value == json.loads(json_text(value))
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        (date(2026, 11, 21), "2026-11-21"),
+        (datetime(2026, 11, 21, 7, tzinfo=timezone.utc), "2026-11-21T07:00:00+00:00"),
+        (float("inf"), "inf"),
+        (2**63, "9223372036854775808"),
+        (b"\x00", "b'\\x00'"),
+        (Decimal("1.5"), "Decimal('1.5')"),
+        (Path("/tmp"), "PosixPath('/tmp')"),
+        (..., "Ellipsis"),
+    ],
+)
+def test_what_json_has_no_word_for_is_said_as_text(value: object, said: str) -> None:
+    assert said == json.loads(json_text(value))
+
+
+def test_what_is_too_long_is_cut_and_says_by_how_much() -> None:
+    found = json.loads(json_text({"rows": list(range(2_000)), "text": "x" * 3_000}))
+
+    assert ["0", "… 1502 more"] == [str(found["rows"][0]), found["rows"][-1]]
+    assert {"…": "1 more"} == {key: value for key, value in found.items() if key != "rows"}
+    assert "x" * MOST_TEXT_CHARS + "… 1000 characters more" == json.loads(json_text("x" * 3_000))
+
+
+def test_a_value_that_holds_itself_ends() -> None:
+    circle: dict[str, Any] = {}
+    circle["itself"] = [circle]
+
+    assert '"itself"' in json_text(circle)
+
+
+class Odd(Mapping[str, Any]):
+    """A mapping that fails where it can."""
+
+    def __getitem__(self, key: str) -> Any:
+        raise KeyError(key)
+
+    def __iter__(self) -> Iterator[str]:
+        yield "a"
+
+    def __len__(self) -> int:
+        return 1
+
+    def __repr__(self) -> str:
+        raise RecursionError("no end")
+
+
+# R173
+def test_a_value_that_fails_when_it_is_looked_at_is_named() -> None:
+    assert {"odd": "<Odd whose repr raises RecursionError>"} == json.loads(json_text({"odd": Odd()}))
+    assert ("<Odd whose repr raises RecursionError>", "abc") == (describe(Odd()), cut("abc"))

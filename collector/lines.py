@@ -13,6 +13,7 @@ from collector.attributes import attributes_from_json, from_json
 from collector.model import LogRow
 from collector.picture import RunPicture
 from collector.rows import describe_exception
+from collector.words import structure_of
 from otel_bridge import conventions as c
 from otel_bridge.facts import Attributes
 
@@ -46,7 +47,7 @@ def line_of(row: LogRow, node: str) -> LogEntry:
         message=body if isinstance(body, str) else row.body if body is not None else describe_exception(attributes),
         event=row.event_name,
         node=node,
-        payload=attributes.get(c.LOG_PAYLOAD, _beyond_names(attributes)),
+        payload=structure_of(attributes.get(c.LOG_PAYLOAD, _beyond_names(attributes))),
     )
 
 

@@ -6,21 +6,20 @@ is imported. It imports no engine: it waits, as an import hook, until the progra
 
 from __future__ import annotations
 
-import importlib.abc
-import importlib.machinery
-import importlib.util
 import os
-import sys
-from collections.abc import Callable, Sequence
+from functools import partial
 from importlib import import_module
-from types import ModuleType
 
 from otel_bridge.guard import harmlessly
-from otel_bridge.settings import URL_NAMES
+from otel_bridge.switches import URL_NAMES
 
 # Engine's module -> ours that binds it.
 ENGINES = {
     "auto_workflow": "otel_bridge.integrations.auto_workflow",
+    "dotflow": "otel_bridge.integrations.dotflow",
+    "celery": "otel_bridge.integrations.celery",
+    "rq": "otel_bridge.integrations.rq",
+    "ray": "otel_bridge.integrations.ray",
 }
 
 
@@ -29,15 +28,19 @@ def is_wanted() -> bool:
     return any(os.environ.get(name, "").strip() for name in URL_NAMES)
 
 
+_installed: list[bool] = []
+
+
 @harmlessly
 def install() -> None:
     """Follow the engines that are imported already, and those that will be. Does nothing unless the environment asks for it."""
-    if not is_wanted() or any(isinstance(finder, _Finder) for finder in sys.meta_path):
+    if not is_wanted() or _installed:
         return
-    waiting = {engine: ours for engine, ours in ENGINES.items() if engine not in sys.modules}
-    sys.meta_path.insert(0, _Finder(waiting))
-    for engine in ENGINES.keys() - waiting.keys():
-        bind_engine(ENGINES[engine])
+    from otel_bridge.import_hook import when_imported
+
+    _installed.append(True)
+    for engine, integration in ENGINES.items():
+        when_imported(engine, partial(bind_engine, integration))
 
 
 @harmlessly
@@ -47,40 +50,3 @@ def bind_engine(integration: str) -> None:
 
     import_module(integration).bind()
     install_factory()
-
-
-class _Finder(importlib.abc.MetaPathFinder):
-    """Finds what the other finders find, and has an engine bound once it has been loaded."""
-
-    def __init__(self, waiting: dict[str, str]) -> None:
-        self._waiting = waiting
-
-    def find_spec(
-        self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
-    ) -> importlib.machinery.ModuleSpec | None:
-        integration = self._waiting.pop(fullname, None)
-        if integration is None:
-            return None
-        spec = importlib.util.find_spec(fullname)  # asks us too, but its name is gone by now
-        if spec is not None and spec.loader is not None:
-            spec.loader = _Loader(spec.loader, lambda: bind_engine(integration))
-        return spec
-
-
-class _Loader(importlib.abc.Loader):
-    """Loads as the loader it stands for, then tells that it has."""
-
-    def __init__(self, loader: importlib.abc.Loader, then: Callable[[], None]) -> None:
-        self._loader = loader
-        self._then = then
-
-    def create_module(self, spec: importlib.machinery.ModuleSpec) -> ModuleType | None:
-        return self._loader.create_module(spec)
-
-    def exec_module(self, module: ModuleType) -> None:
-        # Who asks the module for its loader must find the real one: resources and pickles are read through it.
-        module.__loader__ = self._loader
-        if module.__spec__ is not None:
-            module.__spec__.loader = self._loader
-        self._loader.exec_module(module)
-        self._then()

@@ -14,23 +14,30 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from otel_bridge import settings as bridge_settings
-from otel_bridge.mapper import Mapper, importing
+from otel_bridge.guard import harmlessly
+from otel_bridge.loading import importing
+from otel_bridge.losses import Losses, losses_of
+from otel_bridge.mapper import Mapper
 from otel_bridge.outbox import Outbox
 from otel_bridge.parcels import Parcels
 from otel_bridge.sender import Sender
 from otel_bridge.settings import BridgeSettings
-from otel_bridge.spool import Spool
 from otel_bridge.transport import Transport
 from otel_bridge.worth import Worth
+
+if TYPE_CHECKING:  # SQLite: some programs need none
+    from otel_bridge.spool import Spool
 
 logger = logging.getLogger(__name__)
 
 FLUSH_S = 10.0
 # How long a fork waits for modules that are just being imported.
 IMPORT_S = 10.0
+# How long it waits for a spool that is just being written: longer than others may keep that waiting (spool.BUSY_S).
+SPOOL_S = 2.0
 
 
 class Bridge:
@@ -41,65 +48,70 @@ class Bridge:
         self.settings = settings
         self.is_on = _is_enabled(settings)
         self.outbox = Outbox(settings.queue_bytes)
-        self._spool = Spool(settings.spool, settings.spool_bytes, settings.url) if settings.spool and settings.is_on else None
-        self.parcels = Parcels(settings.parcel_bytes, self._spool)
-        self.mapper = Mapper(settings, self.outbox, self.parcels)
+        self.spool = _open_spool(settings)
+        self.parcels = Parcels(settings.parcel_bytes, self.spool)
+        self.mapper = Mapper(settings, self.outbox, self.parcels, self.losses)
         self.sender = Sender(self.parcels, Transport(settings.url, settings.api_key, settings.timeout_s))
-        self._is_started = False
-        self._starting = threading.Lock()
+        self.is_started = False
+        self._is_closed = False
+        # Reentrant, as everything that `put` takes: a signal handler may log in the middle of it.
+        self._starting = threading.RLock()
 
     def put(self, worth: Worth, size: int, content: Any) -> None:
         """Take something told. size: about its bytes in memory."""
         if not self.is_on:
             return
         self.outbox.put(worth, size, content)
-        if not self._is_started:
+        if not self.is_started:
             self._start()
 
     def flush(self, timeout_s: float = FLUSH_S) -> bool:
         """Wait until what was told before is where it should go; return whether it is. A server that fails is tried until the time is over."""
-        if not self._is_started:
+        if not self.is_started:
             return True
+        if self._is_closed:  # a provider that is shut down later may still ask
+            return self.sender.is_idle()
         until_s = time.monotonic() + timeout_s
         is_mapped = self.mapper.flush(timeout_s)
         return self.sender.flush(max(until_s - time.monotonic(), 0.0), patient=True) and is_mapped
 
     def close(self) -> None:
-        """Send what is left, within settings.exit_s, and keep in the spool what could not be sent."""
-        if not self._is_started:
-            return
+        """Send what is left, within settings.exit_s, and keep in the spool what could not be sent. What is told later is dropped."""
         self.is_on = False
+        if not self.is_started or self._is_closed:
+            return
+        self._is_closed = True
         until_s = time.monotonic() + self.settings.exit_s
         self.mapper.close(self.settings.exit_s)
-        self.sender.flush(max(until_s - time.monotonic(), 0.0), patient=self._spool is None)
+        self.sender.flush(max(until_s - time.monotonic(), 0.0), patient=self.spool is None)
         in_hand = self.sender.close()
         if in_hand is not None:
             self.parcels.put_back(in_hand)
-        self.parcels.store_all()
-        self._say_what_was_dropped()
+        self.parcels.close()
+        lost = self.losses()
+        if lost.total:
+            logger.warning("the bridge lost %s", lost)
+        self.mapper.join(max(until_s - time.monotonic(), 0.0))
 
-    def forget_parent(self) -> None:
-        """Leave to the process this one was forked from what is its own."""
-        if self._spool is not None:
-            self._spool.forget_connection()
+    def losses(self) -> Losses:
+        """Return what never reached the server."""
+        mapper = self.mapper
+        counts = {"refused": self.sender.refused, "unmappable": mapper.unmappable, "unencodable": mapper.unencodable}
+        return losses_of(self.outbox.dropped(), self.parcels.dropped(), **counts)
 
     def _start(self) -> None:
         with self._starting:
-            if self._is_started:
+            if self.is_started:
                 return
-            self._is_started = True
+            self.is_started = True
             try:
+                _at_exit()
                 self.mapper.start()
                 if self.settings.is_on:
                     self.sender.start()
-            except RuntimeError:  # the interpreter ends, and starts no threads any more
+            except Exception as error:  # noqa: BLE001  # the interpreter ends: it starts no threads and imports nothing any more
                 self.is_on = False
-            _at_exit()
-
-    def _say_what_was_dropped(self) -> None:
-        dropped = sum(self.outbox.take_dropped().values()) + sum(self.parcels.take_dropped().values())
-        if dropped:
-            logger.warning("%d records were dropped: more was told than could be sent or kept", dropped)
+                logger.warning("nothing is told of what happens here: %s", error)
 
 
 def _is_enabled(settings: BridgeSettings) -> bool:
@@ -108,6 +120,17 @@ def _is_enabled(settings: BridgeSettings) -> bool:
     if os.environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
         return False
     return settings.is_on or has_other_endpoints(settings)
+
+
+def _open_spool(settings: BridgeSettings) -> Spool | None:
+    if settings.spool is None or not settings.is_on:
+        return None
+    try:
+        from otel_bridge.spool import Spool
+    except ImportError:  # a Python that was built without SQLite
+        logger.warning("this Python has no sqlite3: what cannot be sent is kept in memory only")
+        return None
+    return Spool(settings.spool, settings.spool_bytes, settings.url)
 
 
 _current: Bridge | None = None
@@ -150,6 +173,11 @@ def shutdown() -> None:
     bridge().close()
 
 
+def losses() -> Losses:
+    """Return what this process told that never reached the server."""
+    return bridge().losses()
+
+
 def is_on() -> bool:
     """Return whether there is anybody to tell."""
     return bridge().is_on
@@ -169,7 +197,6 @@ def _at_exit() -> None:
     if not _is_registered.is_set():
         _is_registered.set()
         atexit.register(shutdown)
-        _before_threads_end(_load_in_time)
         _watch_forks()
 
 
@@ -180,30 +207,48 @@ def _before_threads_end(callback: Callable[[], None]) -> None:
     """Call back before the interpreter ends its threads, and with them every pool: the SDK uses one while it is imported, and a short
     program may be over before that. There is no public way to be asked then; without it short programs may need `flush()`.
     """
-    import concurrent.futures.thread  # noqa: F401  # registers itself; who registers later is called earlier
+    with suppress(RuntimeError):  # it ends already
+        import concurrent.futures.thread  # noqa: F401  # registers itself; who registers later is called earlier
 
-    register = getattr(threading, "_register_atexit", None)
-    if register is not None:
-        with suppress(RuntimeError):  # it ends already
+        register = getattr(threading, "_register_atexit", None)
+        if register is not None:
             register(callback)
 
 
+@harmlessly
 def _load_in_time() -> None:
-    if _current is not None:
-        _current.mapper.wait_until_loaded(IMPORT_S)
+    """Have the SDK loaded, if something was told or threads that are left may tell something: it cannot be imported any more then."""
+    if _current is None and not _are_threads_left():
+        return
+    if bridge().is_on and (_current_is_started() or _are_threads_left()):
+        bridge().mapper.start()
+        bridge().mapper.wait_until_loaded(IMPORT_S)
+
+
+def _current_is_started() -> bool:
+    return _current is not None and _current.is_started
+
+
+def _are_threads_left() -> bool:
+    return any(not thread.daemon and thread is not threading.current_thread() for thread in threading.enumerate())
 
 
 class _Forking:
-    """Keeps forks apart from what they must not interrupt: a module being imported, a bridge being made."""
+    """Keeps forks apart from what they must not interrupt: a module being imported, a bridge being made, a spool being written."""
 
     def __init__(self) -> None:
         self._holds_import = False
+        self._paused: Spool | None = None
 
     def before(self) -> None:
         _making.acquire()
         self._holds_import = importing.acquire(timeout=IMPORT_S)
+        spool = _current.spool if _current is not None else None
+        self._paused = spool if spool is not None and spool.pause(SPOOL_S) else None
 
     def after(self) -> None:
+        if self._paused is not None:
+            self._paused.resume()
         if self._holds_import:
             importing.release()
         _making.release()
@@ -212,8 +257,9 @@ class _Forking:
         """Begin anew: threads, locks and what waits belong to the parent."""
         self.after()
         if _current is not None:
-            _current.forget_parent()
-            _set(Bridge(_current.settings))
+            made = Bridge(_current.settings)
+            made.sender.begin_as(_current.sender)
+            _set(made)
 
 
 def _watch_forks() -> None:
@@ -223,3 +269,6 @@ def _watch_forks() -> None:
     if hasattr(os, "register_at_fork"):
         forking = _Forking()
         os.register_at_fork(before=forking.before, after_in_parent=forking.after, after_in_child=forking.after_in_child)
+
+
+_before_threads_end(_load_in_time)

@@ -13,7 +13,8 @@ from typing import Any, NamedTuple
 
 from otel_bridge.flow_event import event_name
 from otel_bridge.guard import harmlessly
-from otel_bridge.runs import Place, Run, RunName, current, enter, is_in
+from otel_bridge.places import Place, current, enter, is_in
+from otel_bridge.runs import Run, RunName
 
 logger = logging.getLogger(__name__)
 

@@ -63,6 +63,7 @@ SPAN_PARENT_ID: Final = "flowspan.span.parent_id"
 SPAN_NAME: Final = "flowspan.span.name"
 SPAN_START_NS: Final = "flowspan.span.start_ns"
 PROCESS_HEARTBEAT: Final = "flowspan.process.heartbeat"
+BRIDGE_DROPPED: Final = "flowspan.bridge.dropped"
 PROCESS_EXIT: Final = "flowspan.process.exit"
 # The event of a finished span that a log record told at once.
 LOG_EVENT: Final = "log"

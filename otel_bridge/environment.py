@@ -10,6 +10,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from otel_bridge import conventions as c
+from otel_bridge.json_text import json_text
 
 # Where build and schedule systems say which revision they run, and what made them run it.
 _REVISION_NAMES = ("GITHUB_SHA", "CI_COMMIT_SHA", "GIT_COMMIT", "BUILDKITE_COMMIT", "GIT_SHA")
@@ -31,6 +32,12 @@ def run_metadata() -> Mapping[str, str]:
         c.ENVIRONMENT_NAME: _first(_ENVIRONMENT_NAMES),
     }
     return {key: value for key, value in known.items() if value}
+
+
+@lru_cache(maxsize=1)
+def metadata_text() -> str:
+    """Return `run_metadata` as JSON: to write it takes longer than all else that a run's beginning costs."""
+    return json_text(run_metadata())
 
 
 def program_name() -> str:

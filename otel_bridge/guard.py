@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import functools
-import logging
 from collections.abc import Callable
 from typing import ParamSpec, TypeVar
-
-logger = logging.getLogger(__name__)
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -26,7 +23,9 @@ def harmlessly(function: Callable[P, T]) -> Callable[P, T | None]:
         except Exception:  # what is being watched matters more than the watching
             _failed[name] = _failed.get(name, 0) + 1
             if _failed[name] == 1:
-                logger.warning("%s failed; what it should have told is missing", name, exc_info=True)
+                import logging  # 10 ms: what has gone wrong is rare
+
+                logging.getLogger(__name__).warning("%s failed; what it should have told is missing", name, exc_info=True)
             return None
 
     return guarded

@@ -78,7 +78,7 @@ def _end(event: FlowEvent, meaning: _Meaning) -> SpanEnd:
     work = event.work
     exception = _error_attributes(event)
     error = exception.get(c.EXCEPTION_MESSAGE, "")
-    result = meaning.result or _stated_result(event) or (c.RESULT_FAILURE if error else "")
+    result = _sharper(meaning.result, event) or _stated_result(event) or (c.RESULT_FAILURE if error else "")
     start_ns = _start_ns(event)
     status = c.STATUS_ERROR if result in _FAILED else c.STATUS_OK if result == c.RESULT_SUCCESS else c.STATUS_UNSET
     attributes = attributes_of(event)
@@ -126,6 +126,14 @@ _RESULT_WORDS = {
     "timed_out": c.RESULT_TIMEOUT,
     **{word: word for word in c.RESULTS},
 }
+
+
+def _sharper(result: str, event: FlowEvent) -> str:
+    """An event that says failed may say beside it that the time was over."""
+    if result == c.RESULT_FAILURE and event.payload.get("result") == c.RESULT_TIMEOUT:
+        event.used.add("result")
+        return c.RESULT_TIMEOUT
+    return result
 
 
 def _stated_result(event: FlowEvent) -> str:

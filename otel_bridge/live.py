@@ -15,7 +15,7 @@ from opentelemetry.context import Context
 from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
 
 from otel_bridge import bridge
-from otel_bridge.runs import Place, current
+from otel_bridge.places import Place, current
 from otel_bridge.worth import Worth
 
 if TYPE_CHECKING:

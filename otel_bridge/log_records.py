@@ -10,7 +10,7 @@ import logging
 from typing import Any
 
 from otel_bridge.guard import harmlessly
-from otel_bridge.runs import current
+from otel_bridge.places import current
 
 # Ours would tell of themselves.
 _ignored = {"otel_bridge"}

@@ -5,11 +5,14 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from otel_bridge.guard import harmlessly
 from otel_bridge.lifecycle import facts_of
+from otel_bridge.loading import importing
+from otel_bridge.losses import Losses, loss_line
 from otel_bridge.outbox import Outbox
 from otel_bridge.parcels import Parcels
 from otel_bridge.settings import BridgeSettings
@@ -23,8 +26,8 @@ logger = logging.getLogger(__name__)
 
 # How much is mapped before what came of it is handed on.
 MOST_ITEMS = 2_000
-# Held while modules are imported: a fork in the middle would leave the child with half a module and a lock that nobody holds.
-importing = threading.Lock()
+# How often what was lost is told, at most: it may go on being lost.
+LOSSES_S = 1.0
 
 
 @dataclass(frozen=True)
@@ -44,20 +47,24 @@ class Tools:
 class Mapper:
     """Maps in a daemon thread until it is closed. What cannot be mapped is counted, said once, and harms nothing else."""
 
-    def __init__(self, settings: BridgeSettings, outbox: Outbox, parcels: Parcels) -> None:
-        """outbox: where things come from. parcels: where what goes to the Flowspan server is put."""
+    def __init__(self, settings: BridgeSettings, outbox: Outbox, parcels: Parcels, losses: Callable[[], Losses]) -> None:
+        """outbox: where things come from. parcels: where what goes to the Flowspan server is put. losses: counts what did not get there."""
         self._settings = settings
         self._outbox = outbox
         self._parcels = parcels
         self._thread: threading.Thread | None = None
         self._tools: Tools | None = None
         self._is_loaded = threading.Event()
+        self._is_told = threading.Event()
         self._changed = threading.Condition()
         self._is_hurried = threading.Event()
         self._begun_rounds = 0
         self._done_rounds = 0
         self._is_closed = False
         self._next_beat_s = 0.0
+        self._losses = losses
+        self._told_losses = Losses()
+        self._next_losses_s = 0.0
         self._has_beaten = False
         # How many things told could not be mapped.
         self.unmappable = 0
@@ -81,27 +88,49 @@ class Mapper:
         with self._changed:
             wanted = self._begun_rounds + 1
             self._hurry()
-            is_mapped = self._changed.wait_for(lambda: self._done_rounds >= wanted, timeout_s)
+            self._changed.wait_for(lambda: self._done_rounds >= wanted or self._is_told.is_set(), timeout_s)
+            is_mapped = self._done_rounds >= wanted
         left_s = max(until_s - time.monotonic(), 0.0)
         return is_mapped and (self._tools is None or self._tools.recorder.flush(left_s))
 
     def close(self, timeout_s: float) -> None:
-        """Map what is left, say that this process ends, and end the thread."""
+        """Map what is left, say that this process ends, and wait until that is handed on; not for other endpoints, as `join` does."""
         self._is_closed = True
         self._hurry()
         if self._thread is not None:
+            self._is_told.wait(timeout_s)
+
+    def join(self, timeout_s: float) -> None:
+        """Wait for the end of the thread: until the other endpoints have what is finished."""
+        if self._thread is not None:
             self._thread.join(timeout_s)
+
+    @property
+    def unencodable(self) -> int:
+        """Return how many records could not be encoded."""
+        return self._tools.encoder.unencodable if self._tools is not None else 0
 
     def _hurry(self) -> None:
         self._is_hurried.set()
         self._outbox.has_some.set()
 
+    @harmlessly
     def _work(self) -> None:
+        try:
+            self._map_until_closed()
+        finally:  # nobody waits for a thread that has failed
+            self._is_loaded.set()
+            self._is_told.set()
+            with self._changed:
+                self._changed.notify_all()
+
+    def _map_until_closed(self) -> None:
         with importing:
             self._tools = tools = _load(self._settings)
         self._is_loaded.set()
         while not self._is_closed:
-            if self._outbox.has_some.wait(self._until_due_s(tools)):
+            # A hurry that came during the last round has had its bell silenced by it.
+            if self._is_hurried.is_set() or self._outbox.has_some.wait(self._until_due_s(tools)):
                 self._is_hurried.wait(self._settings.gather_s)
             self._is_hurried.clear()
             self._map_round(tools)
@@ -109,6 +138,7 @@ class Mapper:
         if self._has_beaten:
             tools.recorder.beat(self._settings.heartbeat_s, is_last=True)
             self._hand_on(tools)
+        self._is_told.set()
         tools.recorder.shutdown()
 
     def _until_due_s(self, tools: Tools) -> float | None:
@@ -121,6 +151,7 @@ class Mapper:
     def _map_round(self, tools: Tools) -> None:
         with self._changed:
             self._begun_rounds += 1
+        self._tell_losses(tools)
         while items := self._outbox.take(MOST_ITEMS):
             for item in items:
                 self._map(item.content, tools)
@@ -147,6 +178,18 @@ class Mapper:
         for parcel in tools.encoder.take_parcels():
             if self._settings.is_on:
                 self._parcels.put(parcel)
+
+    def _tell_losses(self, tools: Tools) -> None:
+        """Tell what was lost in every run that is open, as soon as somebody listens: it is there that somebody misses it."""
+        now_s = time.monotonic()
+        if now_s < self._next_losses_s or self._parcels.is_held or not (runs := tools.recorder.open_runs):
+            return
+        losses = self._losses()
+        news = losses.since(self._told_losses)
+        if news.total:
+            self._told_losses, self._next_losses_s = losses, now_s + LOSSES_S
+            for run_key in runs:
+                tools.recorder.record(loss_line(news, run_key))
 
     def _beat(self, tools: Tools) -> None:
         now_s = time.monotonic()

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import logging
 import os
-import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import urlsplit
+
+from otel_bridge.switches import KEY_NAMES, URL_NAMES
 
 logger = logging.getLogger(__name__)
 
-# The first that is set counts. The second spelling is seed 000's: a program of auto-workflow's may have it already.
-URL_NAMES = ("FLOWSPAN_URL", "AUTO_WORKFLOW_SERVER_URL")
-KEY_NAMES = ("FLOWSPAN_API_KEY", "AUTO_WORKFLOW_SERVER_API_KEY")
 SPOOL_NAME = "FLOWSPAN_BRIDGE_SPOOL"
 NO_SPOOL = ("off", "none", "0")
 
@@ -94,10 +93,18 @@ class _Reader:
 def _usable_url(stated: str) -> str:
     if not stated:
         return ""
-    if not stated.startswith(("http://", "https://")):
-        logger.warning("the Flowspan address must begin with http:// or https://; nothing is sent")
+    if not _is_address(stated):
+        logger.warning("the Flowspan address must begin with http:// or https:// and name a host; nothing is sent")
         return ""
     return stated.rstrip("/")
+
+
+def _is_address(stated: str) -> bool:
+    try:
+        parts = urlsplit(stated)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # half an IPv6 address, or a port that is no number
+        return False
 
 
 def _spool_file(environ: Mapping[str, str]) -> Path | None:
@@ -111,5 +118,7 @@ def _spool_file(environ: Mapping[str, str]) -> Path | None:
     try:
         folder = Path(cache) if cache else Path.home() / ".cache"
     except RuntimeError:  # a user without a home
+        import tempfile  # 6 ms; nearly everybody has a home
+
         folder = Path(tempfile.gettempdir()) / f"flowspan-{os.getuid() if hasattr(os, 'getuid') else 'user'}"
     return folder / "flowspan" / "spool.db"

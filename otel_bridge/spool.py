@@ -1,133 +1,271 @@
 """Parcels on disk: what could not be sent outlives the process and is delivered by the next one. SQLite, bounded, shared by a user's processes.
 
 The file holds what the program told and may hold secrets of it: it is readable by its owner alone. Keys are never in it.
+No connection outlives a call: a child that is forked meanwhile has none to close, and closing the parent's would undo what it is writing.
 """
 
 from __future__ import annotations
 
+import logging
 import os
+import secrets
 import sqlite3
 import threading
 import time
-from collections.abc import Mapping
-from contextlib import closing
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 from otel_bridge.parcels import Parcel
 from otel_bridge.worth import Worth
 
-# A process that took a parcel and died gives it back by this.
-LEASE_S = 60.0
-# Who finds the file busy waits so long, in a thread that has nothing better to do.
-BUSY_S = 5.0
+logger = logging.getLogger(__name__)
 
-_TABLE = """
-CREATE TABLE IF NOT EXISTS parcels (
-    place INTEGER PRIMARY KEY AUTOINCREMENT,
-    url TEXT NOT NULL,
-    path TEXT NOT NULL,
-    worth INTEGER NOT NULL,
-    records INTEGER NOT NULL,
-    body BLOB NOT NULL,
-    leased_until REAL NOT NULL DEFAULT 0
+# A process that took a parcel and died gives it back by this. More than the slowest request takes: twice the timeout.
+LEASE_S = 60.0
+# Who finds the file busy waits so long; an ending program too.
+BUSY_S = 1.0
+# A file that cannot be used is not tried again at once: each try may take BUSY_S.
+REST_S = 5.0
+# A parcel that is not taken though the server answers rests 1 s, then twice as long, up to this.
+MOST_SUSPECT_S = 120
+# About what a row costs beside its body.
+ROW_BYTES = 200
+# "FLSP" in the file's header (sqlite.org/fileformat2.html, 1.3.18): a file that does not say so is somebody else's, and left alone.
+APPLICATION_ID = 0x464C5350
+LAYOUT = 1
+
+_LAYOUT = (
+    f"PRAGMA application_id = {APPLICATION_ID}",
+    f"PRAGMA user_version = {LAYOUT}",
+    """
+    CREATE TABLE parcels (
+        place INTEGER PRIMARY KEY AUTOINCREMENT,
+        url TEXT NOT NULL,
+        path TEXT NOT NULL,
+        worth INTEGER NOT NULL,
+        records INTEGER NOT NULL,
+        bytes INTEGER NOT NULL,
+        teller TEXT NOT NULL,
+        tries INTEGER NOT NULL DEFAULT 0,
+        leased_until REAL NOT NULL DEFAULT 0
+    )
+    """,
+    # Apart, so that a look at the parcels does not read their bodies: 5 ms in place of 60 where 64 MiB are kept.
+    "CREATE TABLE bodies (place INTEGER PRIMARY KEY, body BLOB NOT NULL)",
+    "CREATE INDEX parcels_by_worth ON parcels (url, worth, place, bytes)",
+    "CREATE INDEX parcels_by_tries ON parcels (url, tries, place, leased_until)",
 )
-"""
-_PUT = "INSERT INTO parcels (url, path, worth, records, body) VALUES (?, ?, ?, ?, ?)"
-_BYTES = "SELECT coalesce(sum(length(body)), 0) FROM parcels"
-_LEAST = "SELECT place, worth, records, length(body) FROM parcels ORDER BY worth, place LIMIT 1"
-_CLAIM = """
-UPDATE parcels
-SET leased_until = ?
-WHERE place = (SELECT place FROM parcels WHERE url = ? AND leased_until < ? ORDER BY place LIMIT 1)
-RETURNING place, path, body, worth, records
-"""
-_DONE = "DELETE FROM parcels WHERE place = ?"
+_PUT = "INSERT INTO parcels (url, path, worth, records, bytes, teller) VALUES (?, ?, ?, ?, ?, ?)"
+_PUT_BODY = "INSERT INTO bodies (place, body) VALUES (?, ?)"
+_HELD = "SELECT url, sum(bytes) FROM parcels GROUP BY url"
+_LEAST = "SELECT place, worth, records, bytes FROM parcels WHERE url = ? ORDER BY worth, place LIMIT 1"
+# What was tried least goes first, so that one that nobody takes does not stand before the others.
+_FREE = "SELECT place FROM parcels WHERE url = ? AND leased_until <= ? ORDER BY tries, place LIMIT 1"
+_LEASE = "UPDATE parcels SET leased_until = ? WHERE place = ?"
+_CLAIMED = "SELECT path, body, worth, records, place FROM parcels JOIN bodies USING (place) WHERE place = ?"
+_SUSPECT = "UPDATE parcels SET tries = tries + 1, leased_until = ? + min(1 << min(tries, 10), ?) WHERE place = ?"
+_SOME = "SELECT count(*) FROM (SELECT 1 FROM parcels WHERE url = ? LIMIT 1)"
+_LEFT = "SELECT count(*) FROM parcels WHERE teller = ?"
 
 
 class Spool:
-    """A Store in one file, for any thread. A file that cannot be used is an OSError of `put`, and nothing elsewhere."""
+    """A Store in one file, for any thread. A file that cannot be used is an OSError of `put`, a warning, and nothing elsewhere."""
 
-    def __init__(self, file: Path, most_bytes: int, url: str) -> None:
-        """most_bytes: of bodies. url: whom the parcels are for; those of other addresses in the same file are left alone."""
+    def __init__(self, file: Path, most_bytes: int, url: str, clock: Callable[[], float] = time.time) -> None:
+        """most_bytes: of parcels. url: whom they are for; those of other addresses in the file are not sent. clock: of the leases, s."""
         self._file = file
         self._most_bytes = most_bytes
-        self._url = url
-        self._connection: sqlite3.Connection | None = None
+        self._url = _without_password(url)
+        self._clock = clock
+        self._teller = secrets.token_hex(8)
         self._lock = threading.Lock()
+        self._rests_until_s = 0.0
+        self._has_warned = False
 
-    def put(self, parcel: Parcel) -> Mapping[Worth, int]:
-        """Keep a parcel; return how many records of each worth had to go for it. Raises OSError if the file cannot be used."""
-        with self._lock:
-            try:
-                return self._put(self._open(), parcel)
-            except sqlite3.Error as error:
-                self._close()
-                raise OSError(f"the spool {self._file} cannot be used: {error}") from error
+    def put(self, parcels: Sequence[Parcel]) -> Mapping[Worth, int]:
+        """Keep parcels; return how many records of each worth had to go for them. Raises OSError if the file cannot be used."""
+        with self._transaction() as cursor:
+            for parcel in parcels:
+                size = len(parcel.body) + ROW_BYTES
+                cursor.execute(_PUT, (self._url, parcel.path, int(parcel.worth), parcel.records, size, self._teller))
+                cursor.execute(_PUT_BODY, (cursor.lastrowid, parcel.body))
+            return self._make_room(cursor)
 
     def claim(self) -> Parcel | None:
-        """Return the oldest parcel nobody else is sending; a process that died while it sent one gives it back after LEASE_S."""
-        if self._connection is None and not self._file.exists():
+        """Return a parcel nobody else is sending; a process that died while it sent one gives it back after LEASE_S."""
+        if not self._file.exists():
             return None
-        now_s = time.time()
-        with self._lock:
-            try:
-                found = self._open().execute(_CLAIM, (now_s + LEASE_S, self._url, now_s)).fetchone()
-            except (sqlite3.Error, OSError):
-                self._close()
-                return None
-        if found is None:
+        try:
+            return self._claim()
+        except OSError:
             return None
-        place, path, body, worth, records = found
-        return Parcel(path, body, Worth(worth), records, place)
+
+    def give_back(self, place: int, *, is_suspect: bool) -> None:
+        """End the lease of a parcel. is_suspect: others go before it, and it rests the longer the more often this happened."""
+        if is_suspect:
+            self._change(_SUSPECT, (self._clock(), MOST_SUSPECT_S, place))
+        else:
+            self._change(_LEASE, (0, place))
 
     def done(self, place: int) -> None:
         """Forget a parcel. If the file cannot be written, it will be sent once more, which does no harm."""
-        with self._lock:
-            try:
-                self._open().execute(_DONE, (place,))
-            except (sqlite3.Error, OSError):
-                self._close()
+        try:
+            with self._transaction() as cursor:
+                _delete(cursor, place)
+        except OSError:
+            return
 
-    def forget_connection(self) -> None:
-        """Do without the connection of the process this one was forked from. It stays open: closing it would drop its locks."""
-        _of_parents.append(self._connection)
-        self._connection = None
-        self._lock = threading.Lock()
+    def holds_some(self) -> bool:
+        """Return whether there is anything for this address, if only in somebody else's hands."""
+        return self._count(_SOME, self._url) > 0
 
-    def _put(self, connection: sqlite3.Connection, parcel: Parcel) -> Mapping[Worth, int]:
+    def left(self) -> int:
+        """Return how many of the parcels put here by this object nobody has delivered; 0 if the file cannot be read."""
+        return self._count(_LEFT, self._teller)
+
+    def _count(self, statement: str, of: str) -> int:
+        if not self._file.exists():
+            return 0
+        try:
+            with self._transaction("BEGIN") as cursor:
+                return int(cursor.execute(statement, (of,)).fetchone()[0])
+        except OSError:
+            return 0
+
+    def pause(self, timeout_s: float) -> bool:
+        """Let nobody use the file until `resume`; return whether that is so.
+
+        For forks: SQLite knows by memory which locks its process has on a file. A child forked within a transaction would have them for ever
+        in its memory and nowhere else, and find the file locked by itself (sqlite.org/howtocorrupt.html, 2.6).
+        """
+        return self._lock.acquire(timeout=timeout_s)
+
+    def resume(self) -> None:
+        """End a pause."""
+        self._lock.release()
+
+    def _claim(self) -> Parcel | None:
+        with self._transaction("BEGIN") as cursor:  # who only looks keeps nobody from writing
+            if cursor.execute(_FREE, (self._url, self._clock())).fetchone() is None:
+                return None
+        with self._transaction() as cursor:
+            free = cursor.execute(_FREE, (self._url, self._clock())).fetchone()
+            if free is None:  # somebody was faster
+                return None
+            cursor.execute(_LEASE, (self._clock() + LEASE_S, free[0]))
+            path, body, worth, records, place = cursor.execute(_CLAIMED, free).fetchone()
+        return Parcel(path, body, Worth(worth), records, place)
+
+    def _change(self, statement: str, values: tuple[float, ...]) -> None:
+        try:
+            with self._transaction() as cursor:
+                cursor.execute(statement, values)
+        except OSError:  # its lease ends by itself
+            return
+
+    def _make_room(self, cursor: sqlite3.Cursor) -> Mapping[Worth, int]:
+        """Drop the least useful of the address that holds the most: one that nobody answers at does not cost the others their room."""
+        held: dict[str, int] = dict(cursor.execute(_HELD).fetchall())
         gone: dict[Worth, int] = {}
-        with closing(connection.cursor()) as cursor:
-            cursor.execute("BEGIN IMMEDIATE")
-            try:
-                cursor.execute(_PUT, (self._url, parcel.path, int(parcel.worth), parcel.records, parcel.body))
-                held = int(cursor.execute(_BYTES).fetchone()[0])
-                while held > self._most_bytes:
-                    place, worth, records, size = cursor.execute(_LEAST).fetchone()
-                    cursor.execute(_DONE, (place,))
-                    held -= size
-                    gone[Worth(worth)] = gone.get(Worth(worth), 0) + records
-            except BaseException:
-                cursor.execute("ROLLBACK")
-                raise
-            cursor.execute("COMMIT")
+        while sum(held.values()) > self._most_bytes:
+            largest = max(held, key=lambda url: held[url])
+            place, worth, records, size = cursor.execute(_LEAST, (largest,)).fetchone()
+            _delete(cursor, place)
+            held[largest] -= size
+            gone[Worth(worth)] = gone.get(Worth(worth), 0) + records
         return gone
 
+    @contextmanager
+    def _transaction(self, begin: str = "BEGIN IMMEDIATE") -> Iterator[sqlite3.Cursor]:
+        """Whatever is wrong with the file is an OSError; it is then left alone for REST_S."""
+        with self._lock:
+            if time.monotonic() < self._rests_until_s:
+                raise OSError("the spool rests")
+            try:
+                with closing(self._open()) as connection:
+                    cursor = connection.cursor()
+                    cursor.execute(begin)
+                    yield cursor
+                    cursor.execute("COMMIT")  # what does not come here is rolled back when it is closed
+                    self._shrink(cursor)
+            except (sqlite3.Error, OSError) as error:
+                self._give_up(error)
+                raise OSError(f"the spool {self._file} cannot be used: {error}") from error
+
     def _open(self) -> sqlite3.Connection:
-        if self._connection is None:
-            self._file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            # Made by ourselves, because SQLite would make it readable for everybody.
-            os.close(os.open(self._file, os.O_CREAT | os.O_RDWR, 0o600))
-            connection = sqlite3.connect(self._file, timeout=BUSY_S, isolation_level=None, check_same_thread=False)
-            connection.execute("PRAGMA journal_mode = WAL")
-            connection.execute("PRAGMA synchronous = NORMAL")
-            connection.execute(_TABLE)
-            self._connection = connection
-        return self._connection
-
-    def _close(self) -> None:
-        connection, self._connection = self._connection, None
-        if connection is not None:
+        _make_private(self._file)
+        connection = sqlite3.connect(self._file, timeout=BUSY_S, isolation_level=None, check_same_thread=False)
+        try:
+            # Without a sync: that would slow the program's own disk. What is written survives the process; if the power fails, perhaps not.
+            connection.execute("PRAGMA synchronous = OFF")
+            connection.execute("PRAGMA auto_vacuum = INCREMENTAL")  # says something to an empty file only
+            _lay_out(connection)
+        except BaseException:
             connection.close()
+            raise
+        return connection
+
+    def _shrink(self, cursor: sqlite3.Cursor) -> None:
+        """Give the disk back what an outage took, once it is delivered."""
+        if cursor.execute("PRAGMA freelist_count").fetchone()[0] and cursor.execute("SELECT 1 FROM parcels LIMIT 1").fetchone() is None:
+            cursor.executescript("PRAGMA incremental_vacuum")  # `execute` would free one page
+
+    def _give_up(self, error: Exception) -> None:
+        self._rests_until_s = time.monotonic() + REST_S
+        if not self._has_warned:
+            self._has_warned = True
+            logger.warning("the spool %s cannot be used, what cannot be sent is kept in memory only: %s", self._file, error)
+        if isinstance(error, sqlite3.DatabaseError) and not isinstance(error, sqlite3.OperationalError):
+            self._set_aside()
+
+    def _set_aside(self) -> None:
+        """A damaged spool makes room for a new one. A file that does not say it is one stays where it is."""
+        try:
+            with self._file.open("rb") as file:
+                header = file.read(100)
+            if header[:16] == b"SQLite format 3\x00" and header[68:72] == APPLICATION_ID.to_bytes(4, "big"):
+                self._file.replace(self._file.with_name(f"{self._file.name}.damaged"))
+                self._rests_until_s = 0.0
+        except OSError:
+            return
 
 
-_of_parents: list[sqlite3.Connection | None] = []
+def _make_private(file: Path) -> None:
+    """Make the file ourselves, because SQLite would make it readable for everybody."""
+    if not file.exists():
+        file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        os.close(os.open(file, os.O_CREAT | os.O_RDWR, 0o600))
+
+
+def _lay_out(connection: sqlite3.Connection) -> None:
+    """Make the tables of an empty file; raise NotASpool if it is somebody else's."""
+    if _stamp(connection) == (APPLICATION_ID, LAYOUT):
+        return
+    connection.execute("BEGIN IMMEDIATE")
+    if _stamp(connection) != (APPLICATION_ID, LAYOUT):  # nobody else was faster
+        if connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0] or _stamp(connection) != (0, 0):
+            raise NotASpool("it is something else's, or of another version of the bridge")
+        for statement in _LAYOUT:
+            connection.execute(statement)
+    connection.execute("COMMIT")
+
+
+def _stamp(connection: sqlite3.Connection) -> tuple[int, int]:
+    return connection.execute("PRAGMA application_id").fetchone()[0], connection.execute("PRAGMA user_version").fetchone()[0]
+
+
+class NotASpool(OSError):
+    """The file belongs to somebody else."""
+
+
+def _delete(cursor: sqlite3.Cursor, place: int) -> None:
+    cursor.execute("DELETE FROM bodies WHERE place = ?", (place,))
+    cursor.execute("DELETE FROM parcels WHERE place = ?", (place,))
+
+
+def _without_password(url: str) -> str:
+    """The file holds no credentials, those of an address neither."""
+    scheme, slashes, rest = url.partition("://")
+    authority, slash, path = rest.partition("/")
+    return scheme + slashes + authority.rpartition("@")[2] + slash + path

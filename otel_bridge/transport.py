@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-import http.client
 import os
-import ssl
 from base64 import b64encode
 from dataclasses import dataclass
-from email.message import Message
-from email.utils import parsedate_to_datetime
+from importlib import import_module
 from time import time
+from typing import TYPE_CHECKING
 from urllib.parse import SplitResult, unquote, urlsplit
+
+from otel_bridge.loading import importing
+
+if TYPE_CHECKING:  # 25 ms of import, paid by the sender's thread
+    import http.client
+    import ssl
+    from email.message import Message
 
 # An answer says "ok" or which records were refused; nobody reads more.
 MOST_ANSWER_BYTES = 64 * 1024
@@ -18,20 +23,27 @@ MOST_ANSWER_BYTES = 64 * 1024
 MOST_RETRY_AFTER_S = 300.0
 # The body is at fault: sent again it is refused again. Anything else may pass by itself, or when a person has mended an address or a key.
 _NEVER = frozenset({400, 413, 415, 422})
+# Of these the second is needed by getaddrinfo, for the names of hosts.
+_LATER = ("http.client", "encodings.idna", "email.utils")
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What became of a request. again: it may be sent again, after retry_after_s at least. reason: for people."""
+    """What became of a request. again: it may be sent again, after retry_after_s at least. reason: for people.
+
+    refused: how many of its records were not taken, though the request was. is_answered: whether there was an answer at all.
+    """
 
     taken: bool
     again: bool = False
     retry_after_s: float = 0.0
     reason: str = ""
+    refused: int = 0
+    is_answered: bool = False
 
 
 class Transport:
-    """Posts bodies to one address. Used by one thread; `close` may be called from another."""
+    """Posts bodies to one address. Used by one thread."""
 
     def __init__(self, url: str, api_key: str, timeout_s: float) -> None:
         """url: without a path of OTLP. TLS is verified, against OTEL_EXPORTER_OTLP_CERTIFICATE or the system's authorities."""
@@ -40,18 +52,20 @@ class Transport:
         self._headers = {"Content-Type": "application/x-protobuf", "Content-Encoding": "gzip", "User-Agent": "flowspan-bridge"}
         if api_key:
             self._headers["Authorization"] = f"Bearer {api_key}"
-        self._target = urlsplit(url).path
+        self._target = ""
         self._connection: http.client.HTTPConnection | None = None
+        self._is_loaded = False
 
     def post(self, path: str, body: bytes) -> Answer:
         """Send one body and say what became of it. A connection the server has closed meanwhile is opened anew, once."""
+        self._load()
         is_old = self._connection is not None
         try:
             return self._post(path, body)
-        except (ConnectionError, http.client.RemoteDisconnected) as error:
+        except ConnectionError as error:
             self.close()
             return self.post(path, body) if is_old else _unreached(error)
-        except (OSError, http.client.HTTPException, ValueError) as error:
+        except Exception as error:  # noqa: BLE001  # HTTPException, OSError, an address that is none, a certificate that cannot be read
             self.close()
             return _unreached(error)
 
@@ -60,6 +74,17 @@ class Transport:
         connection, self._connection = self._connection, None
         if connection is not None:
             connection.close()
+
+    def _load(self) -> None:
+        """Import now what is needed later, some of it deep inside the standard library."""
+        if not self._is_loaded:
+            with importing:
+                for module in _LATER:
+                    import_module(module)
+
+                if _may_have_proxy():
+                    import_module("urllib.request")
+            self._is_loaded = True
 
     def _post(self, path: str, body: bytes) -> Answer:
         if self._connection is None:
@@ -73,10 +98,13 @@ class Transport:
         return _answer_of(response.status, response.headers, text)
 
     def _connect(self) -> http.client.HTTPConnection:
+        import http.client
+
         parts = urlsplit(self._url)
+        self._target = parts.path
         host, port = parts.hostname or "", parts.port
         proxy = _proxy_of(parts)
-        to_host, to_port = (proxy.hostname or "", proxy.port) if proxy else (host, port)
+        to_host, to_port = (proxy.hostname or "", proxy.port or 80) if proxy else (host, port)
         if parts.scheme == "https":
             tls = http.client.HTTPSConnection(to_host, to_port, timeout=self._timeout_s, context=_tls_context())
             if proxy:
@@ -94,15 +122,31 @@ def _unreached(error: Exception) -> Answer:
 
 def _answer_of(status: int, headers: Message, text: bytes) -> Answer:
     if 200 <= status < 300:
-        return Answer(taken=True)
+        return _taken(text)
     reason = f"it answered {status} {text[:200].decode(errors='replace')}".rstrip()
-    return Answer(taken=False, again=status not in _NEVER, retry_after_s=_retry_after_s(headers.get("Retry-After", "")), reason=reason)
+    retry_after_s = _retry_after_s(headers.get("Retry-After", ""))
+    return Answer(taken=False, again=status not in _NEVER, retry_after_s=retry_after_s, reason=reason, is_answered=True)
+
+
+def _taken(text: bytes) -> Answer:
+    """Read what a server says that has taken a request but not all of it (opentelemetry-proto, OTLP/HTTP Partial Success)."""
+    if not text:
+        return Answer(taken=True, is_answered=True)
+    with importing:
+        from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceResponse
+    try:
+        said = ExportLogsServiceResponse.FromString(text).partial_success  # spelled as that for spans is
+    except Exception:  # noqa: BLE001  # protobuf's error of the day; a 200 is a 200
+        return Answer(taken=True, is_answered=True)
+    return Answer(taken=True, reason=said.error_message, refused=max(said.rejected_log_records, 0), is_answered=True)
 
 
 def _retry_after_s(stated: str) -> float:
     """Return seconds, from a number or an HTTP date (RFC 9110, 10.2.3); 0 if it says nothing usable."""
+    from email.utils import parsedate_to_datetime
+
     try:
-        seconds = float(stated) if stated.replace(".", "", 1).isdigit() else parsedate_to_datetime(stated).timestamp() - time()
+        seconds = float(stated) if stated.replace(".", "", 1).isdecimal() else parsedate_to_datetime(stated).timestamp() - time()
     except (TypeError, ValueError, OverflowError):
         return 0.0
     return min(max(seconds, 0.0), MOST_RETRY_AFTER_S)
@@ -110,6 +154,8 @@ def _retry_after_s(stated: str) -> float:
 
 def _tls_context() -> ssl.SSLContext:
     """Verify the server, as the SDK's exporters are told to: the same variables name authorities and the client's own certificate."""
+    import ssl
+
     context = ssl.create_default_context(cafile=os.environ.get("OTEL_EXPORTER_OTLP_CERTIFICATE") or None)
     certificate = os.environ.get("OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE")
     if certificate:
@@ -117,14 +163,19 @@ def _tls_context() -> ssl.SSLContext:
     return context
 
 
+def _may_have_proxy() -> bool:
+    """Return whether it is worth 20 ms of import to find out."""
+    return any(name.lower().endswith("_proxy") for name in os.environ)
+
+
 def _proxy_of(parts: SplitResult) -> SplitResult | None:
     """Return the proxy that the environment names for this address, as every other HTTP client of the program would use it."""
-    if not any(name.lower().endswith("_proxy") for name in os.environ):
+    if not _may_have_proxy():
         return None
-    from urllib.request import getproxies, proxy_bypass  # 20 ms of import that who has no proxy need not pay
+    from urllib.request import getproxies, proxy_bypass
 
     stated = getproxies().get(parts.scheme)
-    if not stated or proxy_bypass(parts.hostname or ""):
+    if not stated or proxy_bypass(parts.netloc.rpartition("@")[2]):
         return None
     return urlsplit(stated if "://" in stated else f"http://{stated}")
 

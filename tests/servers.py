@@ -172,10 +172,10 @@ class Server:
         """Send something to a path of this server, over a connection of its own. content: as httpx takes it."""
         return httpx.post(self.url + path, timeout=ANSWER_S, trust_env=False, verify=False, **content)
 
-    def get(self, path: str, timeout_s: float = ANSWER_S, headers: Mapping[str, str] | None = None) -> httpx.Response:
+    def get(self, path: str, timeout_s: float = ANSWER_S) -> httpx.Response:
         """Ask for a path of this server, over a connection of its own."""
         # No TLS here: to read the machine's certificates takes each call 25 ms of a core.
-        return httpx.get(self.url + path, timeout=timeout_s, headers=headers, trust_env=False, verify=False)
+        return httpx.get(self.url + path, timeout=timeout_s, trust_env=False, verify=False)
 
     def get_json(self, path: str) -> Any:
         """Return the JSON at a path. Raises httpx.HTTPStatusError if the server says no."""
@@ -186,10 +186,10 @@ class Server:
         answer = self.get_json(f"/api/v1/runs/{quote(run_id, safe='')}{part}")
         return answer["items"] if part else answer
 
-    def wait_for(self, path: str, is_ready: Callable[[Any], bool]) -> Any:
+    def wait_for(self, path: str, is_ready: Callable[[Any], bool], headers: Mapping[str, str] | None = None) -> Any:
         """Return the JSON at a path once it is ready: lists are brought up to date in the background. Raises TimeoutError."""
         until_s = time.monotonic() + PATIENCE_S
-        with httpx.Client(base_url=self.url, timeout=ANSWER_S, trust_env=False, verify=False) as client:
+        with httpx.Client(base_url=self.url, headers=headers, timeout=ANSWER_S, trust_env=False, verify=False) as client:
             while time.monotonic() < until_s:
                 answer = client.get(path).raise_for_status().json()
                 if is_ready(answer):

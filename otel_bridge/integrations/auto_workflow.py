@@ -17,9 +17,11 @@ from typing import Any
 from otel_bridge import conventions as c
 from otel_bridge.bus import Bus, Payload
 from otel_bridge.environment import definition_key
+from otel_bridge.failures import traceback_of
 from otel_bridge.guard import harmlessly
 from otel_bridge.log_records import ignore_logger
-from otel_bridge.runs import Place, Run, RunName, current, enter, traceback_of
+from otel_bridge.places import Place, current, enter
+from otel_bridge.runs import Run, RunName
 
 # Its own structured lines say in JSON what the bus has said.
 STRUCTURED_LINES = "auto_workflow.tasks"

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
+from tests.bench.bridge import measure_bridge
 from tests.bench.crash import crash
 from tests.bench.days import measure_days
 from tests.bench.ingest import measure_ingest
@@ -38,6 +39,7 @@ def main() -> int:
         "live": ("From event to socket", measure_live),
         "pages": ("Large runs", partial(measure_pages, spans=asked.spans)),
         "days": ("A new day", measure_days),
+        "bridge": ("The bridge", measure_bridge),
     }
     is_right = True
     for storage in STORAGES if asked.storage == "both" else (asked.storage,):
@@ -89,7 +91,7 @@ def _folder() -> Iterator[Path]:
 
 def _read_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="./run bench", description=__doc__)
-    names = ["all", "ingest", "start", "live", "pages", "days", "crash", "outage", "soak"]
+    names = ["all", "ingest", "start", "live", "pages", "days", "bridge", "crash", "outage", "soak"]
     parser.add_argument("name", nargs="?", default="all", choices=names, help="all: everything but outage and soak, the crash rounds few")
     parser.add_argument("--storage", default="both", choices=["both", *STORAGES])
     parser.add_argument("--profile", action="store_true", help="of ingest: where the server's CPU time goes")

@@ -81,7 +81,7 @@ class Programs:
 
 def runs_of(server: Server, flow: str, count: int = 1) -> list[dict[str, Any]]:
     """Return the runs of a flow, the newest first, once there are so many and all are over."""
-    path = "/api/v1/runs?limit=50"
+    path = "/api/v1/runs?limit=200"
     found = server.wait_for(path, lambda answer: len(_ended(answer["items"], flow)) >= count)
     return _ended(found["items"], flow)
 

@@ -266,7 +266,7 @@ def test_a_task_is_seen_while_it_runs(server: Server, programs: Programs) -> Non
         live.run()
         """
     with programs.running(code) as program:
-        found = server.wait_for("/api/v1/runs?limit=50", lambda answer: any(run["flow_name"] == "live" for run in answer["items"]))
+        found = server.wait_for("/api/v1/runs?limit=200", lambda answer: any(run["flow_name"] == "live" for run in answer["items"]))
         run = next(run for run in found["items"] if run["flow_name"] == "live")
         path = f"/api/v1/runs/{run['run_id']}/tasks"
         tasks = server.wait_for(path, lambda answer: {"RUNNING"} <= {task["status"] for task in answer["items"]})["items"]
@@ -297,7 +297,7 @@ def test_a_killed_program_leaves_a_lost_run_with_everything_sent_before(server: 
         killed.run()
         """
     with programs.running(code) as program:
-        found = server.wait_for("/api/v1/runs?limit=50", lambda answer: any(run["flow_name"] == "killed" for run in answer["items"]))
+        found = server.wait_for("/api/v1/runs?limit=200", lambda answer: any(run["flow_name"] == "killed" for run in answer["items"]))
         run = next(run for run in found["items"] if run["flow_name"] == "killed")
         path = f"/api/v1/runs/{run['run_id']}"
         server.wait_for(f"{path}/tasks", lambda answer: "RUNNING" in {task["status"] for task in answer["items"]})

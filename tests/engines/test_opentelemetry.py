@@ -83,12 +83,14 @@ def test_what_other_endpoints_get_is_the_same_with_and_without_the_bridge(server
     assert ["/v1/traces"] == sorted({*alone.paths, *watched.paths})
     assert [] == watched.spans(of_bridge=True)
     (run,) = runs_of(server, "traced")
-    trace = server.get_json(f"/api/v1/traces/{watched.spans()[0].trace_id.hex()}")
-    placed = {span["name"]: _attributes(span) for one in trace["resourceSpans"] for scope in one["scopeSpans"] for span in scope["spans"]}
+    main = watched.spans()[0]
+    placed = {span["name"]: _attributes(span) for span in _spans_of(server, main.trace_id.hex())}
     assert {"main", "GET", "connect"} == placed.keys()
     assert [run["run_id"]] * 2 == [placed[name]["cicd.pipeline.run.id"] for name in ("GET", "connect")]
     assert ("asks:1", "cicd.pipeline.run.id" in placed["main"]) == (placed["GET"]["flowspan.node"], False)
     assert {"asks:1": "SUCCEEDED"} == states_of(server, run)
+    (root,) = (span for trace_id in run["trace_ids"] for span in _spans_of(server, trace_id) if span["name"] == "traced")
+    assert [main.span_id.hex()] == [link["spanId"] for link in root["links"]]
 
 
 # R159 R169
@@ -150,6 +152,11 @@ def test_a_sampler_of_the_environment_decides_for_whole_runs(server: Server, pro
         programs.run(code, OTEL_TRACES_SAMPLER="always_on", OTEL_EXPORTER_OTLP_ENDPOINT=other.url)
 
     assert (1, 2) == (len(runs_of(server, "sampled")), len(other.spans(of_bridge=True)))
+
+
+def _spans_of(server: Server, trace_id: str) -> list[dict[str, Any]]:
+    trace = server.get_json(f"/api/v1/traces/{trace_id}")
+    return [span for one in trace["resourceSpans"] for scope in one["scopeSpans"] for span in scope["spans"]]
 
 
 def _of(answer: Any, flow_key: str) -> list[dict[str, Any]]:

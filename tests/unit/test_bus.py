@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextvars import Context, copy_context
 from typing import Any
 from uuid import uuid4
@@ -12,6 +12,7 @@ import pytest
 
 from otel_bridge import bind, guard, post_event_sink
 from otel_bridge.facts import harmless, short_key
+from otel_bridge.places import enter
 from tests import watching
 from tests.watching import Told
 
@@ -32,6 +33,13 @@ class Bus:
     def emit(self, name: str, **payload: Any) -> None:
         for callback in self._callbacks.get(name, []):
             callback(payload)
+
+
+@pytest.fixture(autouse=True)
+def _nowhere() -> Iterator[None]:
+    """Be in no run after a test, whatever its bus has left behind."""
+    yield
+    enter(None)
 
 
 @pytest.fixture

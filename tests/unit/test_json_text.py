@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from datetime import date, datetime, timezone
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,9 @@ from hypothesis import strategies as st
 
 from otel_bridge.json_text import MOST_CHARS, MOST_TEXT_CHARS, cut, describe, json_text
 
-SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters()) | st.binary() | st.dates() | st.decimals(allow_nan=False)
+SCALARS = (
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters()) | st.binary() | st.dates() | st.decimals(allow_nan=False)
+)
 VALUES = st.recursive(SCALARS, lambda inner: st.lists(inner) | st.tuples(inner) | st.dictionaries(SCALARS, inner), max_leaves=40)
 # What JSON has its own words for.
 PLAIN = st.recursive(
@@ -44,7 +46,7 @@ def test_what_json_has_words_for_comes_back_as_it_was(value: Any) -> None:
     ("value", "said"),
     [
         (date(2026, 11, 21), "2026-11-21"),
-        (datetime(2026, 11, 21, 7, tzinfo=timezone.utc), "2026-11-21T07:00:00+00:00"),
+        (datetime(2026, 11, 21, 7, tzinfo=UTC), "2026-11-21T07:00:00+00:00"),
         (float("inf"), "inf"),
         (2**63, "9223372036854775808"),
         (b"\x00", "b'\\x00'"),

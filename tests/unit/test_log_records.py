@@ -11,7 +11,8 @@ import pytest
 
 from otel_bridge import FlowspanHandler
 from otel_bridge.log_records import ignore_logger, install_factory, remove_factory
-from otel_bridge.runs import Place, Run, RunName, at
+from otel_bridge.places import Place, at
+from otel_bridge.runs import Run, RunName
 from tests import watching
 from tests.watching import Told
 

@@ -1,0 +1,77 @@
+"""Programs without an engine, as their users write them: the example, and one that works in other processes."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.engines.programs import ROOT, Programs, lines_of, runs_of, states_of, tasks_of
+from tests.servers import Server
+
+
+# R163 R164
+def test_the_example_is_seen_whole(server: Server, programs: Programs) -> None:
+    printed = programs.run((ROOT / "examples" / "plain_flow.py").read_text(encoding="utf-8")).stdout
+
+    (run,) = runs_of(server, "plain_flow")
+    tasks = [f"fetch:{number}" for number in (1, 2, 3)] + ["report:1"] + [f"add up {city}:1" for city in ("Bern", "Geneva", "Zug")]
+    assert ("SUCCEEDED", dict.fromkeys(tasks, "SUCCEEDED")) == (run["status"], states_of(server, run))
+    assert {"cities": ["Bern", "Geneva", "Zug"]} == server.run(run["run_id"])["params"]
+    lines = lines_of(server, run)
+    assert {("add up Bern:1", "INFO", "Bern: 220"), ("fetch:2", "INFO", "10 of 10")} <= set(lines)
+    assert printed.splitlines() == [message for node, _, message in lines if node is not None and node.startswith("add up")]
+
+
+IN_OTHER_PROCESSES = """
+    import multiprocessing
+    import sys
+    from concurrent.futures import ProcessPoolExecutor
+
+    from otel_bridge import carry, configure, flow, log, task
+
+    @task
+    def square(number):
+        log(f"square of {number}")
+        return check(number * number)
+
+    @task
+    def check(number):
+        if number == 9:
+            raise ValueError("nine")
+        return number
+
+    def in_other_processes(method):
+        context = multiprocessing.get_context(method)
+        with ProcessPoolExecutor(2, mp_context=context) as pool:
+            with task("spread"):
+                assert [0, 1, 4] == list(pool.map(square, range(3), chunksize=2))
+            assert "nine" in str(pool.submit(square, 3).exception())
+            assert "pickle" in str(pool.submit(lambda: 1).exception())
+        process = context.Process(target=carry(square), args=(5,))
+        process.start()
+        process.join()
+        with context.Pool(1) as pool:
+            pool.map(carry(square), [6])
+            pool.close()
+            pool.join()
+        square(7)
+
+    if __name__ == "__main__":
+        configure(url=sys.argv[1], spool=None)
+        flow(f"by {sys.argv[2]}")(in_other_processes)(sys.argv[2])
+"""
+
+
+# R164 R166
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+def test_other_processes_work_in_the_run_they_are_used_in(server: Server, programs: Programs, method: str) -> None:
+    programs.run(IN_OTHER_PROCESSES, arguments=(server.url, method), FLOWSPAN_URL="")
+
+    (run,) = runs_of(server, f"by {method}")
+    tasks = tasks_of(server, run)
+    assert ("SUCCEEDED", {"method": method}) == (run["status"], server.run(run["run_id"])["params"])
+    assert {"square", "check", "spread"} == {task["task_key"].removeprefix("program:") for task in tasks.values()}
+    assert {"square:1.1": "SUCCEEDED", "square:1.2": "SUCCEEDED", "square:2.1": "SUCCEEDED"}.items() <= states_of(server, run).items()
+    assert {"square:3.1", "check:3.1"} == {node for node, task in tasks.items() if task["status"] == "FAILED"}
+    assert 7 == len({node for node, task in tasks.items() if task["task_name"] == "square"})
+    squares = sorted(message for node, _, message in lines_of(server, run) if node is not None and node.startswith("square"))
+    assert [f"square of {number}" for number in (0, 1, 2, 3, 5, 6, 7)] == [line for line in squares if "square of" in line]

@@ -1,0 +1,87 @@
+"""Records of the SDK become parcels: by worth, in pieces that a server takes, and one that cannot be encoded spoils no other."""
+
+from __future__ import annotations
+
+import gzip
+
+from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.trace import SpanContext, TraceFlags
+
+from otel_bridge.encoding import MOST_RECORDS, Encoder
+from otel_bridge.parcels import LOGS_PATH, TRACES_PATH, Parcel
+from otel_bridge.recorder import Records
+from otel_bridge.worth import Worth
+
+
+def span(number: int) -> ReadableSpan:
+    return ReadableSpan(str(number), SpanContext(1, number, is_remote=False, trace_flags=TraceFlags(1)), start_time=1, end_time=2)
+
+
+def records_in(parcel: Parcel) -> list[str]:
+    """Return the names of the spans, or the texts of the log records, of a parcel."""
+    body = gzip.decompress(parcel.body)
+    if parcel.path == TRACES_PATH:
+        spans = ExportTraceServiceRequest.FromString(body).resource_spans
+        return [one.name for resource in spans for scope in resource.scope_spans for one in scope.spans]
+    logs = ExportLogsServiceRequest.FromString(body).resource_logs
+    return [one.body.string_value for resource in logs for scope in resource.scope_logs for one in scope.log_records]
+
+
+def test_records_go_by_their_worth_and_starts_before_ends() -> None:
+    encoder, records = Encoder(), Records(Resource({}))
+    encoder.add_span(span(1), Worth.END)
+    encoder.add_span(span(2), Worth.SPAN)
+    for text, worth in (("start", Worth.START), ("line", Worth.LINE), ("another", Worth.LINE)):
+        encoder.add_record(records.make(body=text), worth)
+
+    parcels = list(encoder.take_parcels())
+
+    assert [
+        (LOGS_PATH, Worth.LINE, 2, ["line", "another"]),
+        (LOGS_PATH, Worth.START, 1, ["start"]),
+        (TRACES_PATH, Worth.SPAN, 1, ["2"]),
+        (TRACES_PATH, Worth.END, 1, ["1"]),
+    ] == [(parcel.path, parcel.worth, parcel.records, records_in(parcel)) for parcel in parcels]
+    assert [] == list(encoder.take_parcels())
+
+
+def test_many_records_are_several_requests() -> None:
+    encoder = Encoder()
+    for number in range(1, 2 * MOST_RECORDS + 2):
+        encoder.add_span(span(number), Worth.END)
+
+    parcels = list(encoder.take_parcels())
+
+    assert [MOST_RECORDS, MOST_RECORDS, 1] == [parcel.records for parcel in parcels]
+    assert [str(number) for number in range(1, 2 * MOST_RECORDS + 2)] == [name for parcel in parcels for name in records_in(parcel)]
+
+
+def test_a_record_that_cannot_be_encoded_is_counted_and_spoils_no_other() -> None:
+    encoder = Encoder()
+    for number in (1, 2**64, 3):  # the second span's id has nine bytes
+        encoder.add_span(span(number), Worth.END)
+
+    parcels = list(encoder.take_parcels())
+
+    assert (["1", "3"], 1) == ([name for parcel in parcels for name in records_in(parcel)], encoder.unencodable)
+
+
+def test_the_same_records_are_the_same_bytes() -> None:
+    first, second = Encoder(), Encoder()
+    for encoder in (first, second):
+        encoder.add_span(span(1), Worth.END)
+
+    assert list(first.take_parcels()) == list(second.take_parcels())
+
+
+def test_a_sign_of_life_is_marked_as_one() -> None:
+    encoder, records = Encoder(), Records(Resource({}))
+    encoder.add_record(records.make(event_name="beat"), Worth.START)
+
+    beat = encoder.take_beat()
+
+    assert beat is not None and (True, 1, LOGS_PATH) == (beat.is_beat, beat.records, beat.path)
+    assert encoder.take_beat() is None

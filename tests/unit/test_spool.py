@@ -1,0 +1,310 @@
+"""What could not be sent, on disk: private, bounded, shared by processes, and harmless when the file is not what it should be."""
+
+from __future__ import annotations
+
+import resource
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import pytest
+
+from otel_bridge.parcels import LOGS_PATH, Parcel
+from otel_bridge.spool import APPLICATION_ID, LEASE_S, MOST_SUSPECT_S, ROW_BYTES, Spool
+from otel_bridge.worth import Worth
+
+URL = "http://flowspan:8000"
+ROOM = 1 << 20
+
+
+class Clock:
+    """Says the time that a test sets, s."""
+
+    def __init__(self) -> None:
+        self.now_s = 1_000.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "folder" / "spool.db"
+
+
+def parcel(text: str, worth: Worth = Worth.END, records: int = 1) -> Parcel:
+    return Parcel(LOGS_PATH, text.encode(), worth, records)
+
+
+def claimed(spool: Spool) -> list[str]:
+    """Return what a spool holds for whoever sends next, by taking it all."""
+    found = []
+    while (one := spool.claim()) is not None:
+        spool.done(one.place)
+        found.append(one.body.decode())
+    return found
+
+
+# R168
+def test_what_one_process_left_another_is_given_as_it_was(file: Path) -> None:
+    Spool(file, ROOM, URL).put([Parcel("/v1/traces", b"\x00body", Worth.SPAN, 7)])
+
+    found = Spool(file, ROOM, URL).claim()
+
+    assert found is not None and found.place > 0
+    assert ("/v1/traces", b"\x00body", Worth.SPAN, 7) == (found.path, found.body, found.worth, found.records)
+
+
+def test_a_spool_that_was_never_needed_leaves_no_file(file: Path) -> None:
+    spool = Spool(file, ROOM, URL)
+
+    assert spool.claim() is None
+    assert not file.parent.exists()
+
+
+def test_the_file_is_its_owners_alone_and_holds_no_password(file: Path) -> None:
+    Spool(file, ROOM, "http://user:secret@flowspan:8000/base").put([parcel("a")])
+
+    assert (0o600, 0o700) == (file.stat().st_mode & 0o777, file.parent.stat().st_mode & 0o777)
+    assert b"secret" not in file.read_bytes()
+    assert ["a"] == claimed(Spool(file, ROOM, "http://flowspan:8000/base"))
+
+
+def test_two_processes_never_hold_the_same_parcel(file: Path) -> None:
+    one, other = Spool(file, ROOM, URL), Spool(file, ROOM, URL)
+    one.put([parcel("a"), parcel("b")])
+
+    taken = [one.claim(), other.claim(), one.claim(), other.claim()]
+
+    assert [b"a", b"b", None, None] == [found and found.body for found in taken]
+
+
+def test_a_parcel_in_the_hands_of_a_process_that_died_comes_back(file: Path) -> None:
+    clock = Clock()
+    Spool(file, ROOM, URL, clock).put([parcel("a")])
+    Spool(file, ROOM, URL, clock).claim()
+    next_one = Spool(file, ROOM, URL, clock)
+    before = next_one.claim()
+
+    clock.now_s += LEASE_S + 1
+
+    assert (None, ["a"]) == (before, claimed(next_one))
+
+
+def test_a_parcel_that_nobody_answered_for_is_free_at_once(file: Path) -> None:
+    spool = Spool(file, ROOM, URL)
+    spool.put([parcel("a")])
+    found = spool.claim()
+    assert found is not None
+
+    spool.give_back(found.place, is_suspect=False)
+
+    assert ["a"] == claimed(spool)
+
+
+def test_a_parcel_that_is_never_taken_goes_after_the_others_and_rests_ever_longer(file: Path) -> None:
+    clock = Clock()
+    spool = Spool(file, ROOM, URL, clock)
+    spool.put([parcel("poison"), parcel("b")])
+    rests, seen = [], []
+    for _ in range(9):
+        poison = spool.claim()
+        assert poison is not None
+        spool.give_back(poison.place, is_suspect=True)
+        seen += [poison.body.decode(), *claimed(spool)]
+        rests.append(_seconds_until_claimed(spool, clock))
+
+    assert ["poison", "b", *["poison"] * 8] == seen
+    assert [1, 2, 4, 8, 16, 32, 64, MOST_SUSPECT_S, MOST_SUSPECT_S] == rests
+
+
+def test_a_parcel_that_was_not_taken_lets_those_that_came_later_go_first(file: Path) -> None:
+    clock = Clock()
+    spool = Spool(file, ROOM, URL, clock)
+    spool.put([parcel("poison")])
+    poison = spool.claim()
+    assert poison is not None
+    spool.give_back(poison.place, is_suspect=True)
+    spool.put([parcel("b")])
+
+    clock.now_s += MOST_SUSPECT_S
+
+    assert ["b", "poison"] == claimed(spool)
+
+
+def _seconds_until_claimed(spool: Spool, clock: Clock) -> int:
+    for second in range(1, 2 * MOST_SUSPECT_S):
+        clock.now_s += 1
+        found = spool.claim()
+        if found is not None:
+            spool.give_back(found.place, is_suspect=False)
+            return second
+    raise AssertionError("it never comes back")
+
+
+def test_parcels_for_another_address_are_neither_sent_nor_forgotten(file: Path) -> None:
+    elsewhere = Spool(file, ROOM, "http://elsewhere:8000")
+    elsewhere.put([parcel("theirs")])
+    spool = Spool(file, ROOM, URL)
+    spool.put([parcel("ours")])
+
+    assert ["ours"] == claimed(spool)
+    assert ["theirs"] == claimed(elsewhere)
+
+
+def test_a_full_spool_drops_the_least_useful_and_says_how_many_records_that_were(file: Path) -> None:
+    spool = Spool(file, 4 * (ROW_BYTES + 100), URL)
+    counts = {Worth.END: 1, Worth.LINE: 5, Worth.START: 3, Worth.SPAN: 1}
+    spool.put([parcel("x" * 100, worth, records) for worth, records in counts.items()])
+
+    gone = [spool.put([parcel(f"{number}" * 100, Worth.END)]) for number in range(4)]
+
+    assert [{Worth.LINE: 5}, {Worth.START: 3}, {Worth.SPAN: 1}, {Worth.END: 1}] == gone
+    assert ["0", "1", "2", "3"] == [body[0] for body in claimed(spool)]
+
+
+def test_an_address_that_holds_the_whole_spool_makes_room_for_another(file: Path) -> None:
+    room = 10 * (ROW_BYTES + 100)
+    dead, spool = Spool(file, room, "http://dead:1"), Spool(file, room, URL)
+    dead.put([parcel("d" * 100, Worth.END) for _ in range(10)])
+
+    for number in range(7):
+        spool.put([parcel(f"{number}" * 100, Worth.LINE)])
+
+    assert (["2", "3", "4", "5", "6"], 5) == ([body[0] for body in claimed(spool)], len(claimed(dead)))
+
+
+def test_the_file_stays_within_its_bound_and_shrinks_when_all_is_delivered(file: Path) -> None:
+    spool = Spool(file, ROOM, URL)
+    for number in range(300):
+        spool.put([parcel(f"{number:10000}")])
+    full = file.stat().st_size
+
+    count = len(claimed(spool))
+
+    assert 90 < count < 110
+    assert ROOM < full < 1.3 * ROOM
+    assert file.stat().st_size < 0.1 * ROOM
+
+
+def test_who_put_parcels_knows_how_many_nobody_has_delivered(file: Path) -> None:
+    spool, other = Spool(file, ROOM, URL), Spool(file, ROOM, URL)
+    spool.put([parcel("a"), parcel("b")])
+    other.put([parcel("c")])
+    before = spool.left()
+
+    claimed(other)
+
+    assert (2, 0) == (before, spool.left())
+
+
+@pytest.mark.parametrize("content", [b"my shopping list\n" * 100, b"SQLite format 3\x00" + b"\xff" * 5000])
+def test_a_file_that_is_no_spool_is_left_as_it_was(tmp_path: Path, content: bytes) -> None:
+    file = tmp_path / "list.txt"
+    file.write_bytes(content)
+    spool = Spool(file, ROOM, URL)
+
+    with pytest.raises(OSError, match=r"list\.txt"):
+        spool.put([parcel("a")])
+
+    assert (None, 0, content, [file]) == (spool.claim(), spool.left(), file.read_bytes(), list(tmp_path.iterdir()))
+
+
+def test_somebody_elses_database_is_left_as_it_was(tmp_path: Path) -> None:
+    file = tmp_path / "theirs.db"
+    with closing(sqlite3.connect(file)) as connection:
+        connection.execute("CREATE TABLE bodies (place)")
+    content = file.read_bytes()
+
+    with pytest.raises(OSError, match="something else's"):
+        Spool(file, ROOM, URL).put([parcel("a")])
+
+    assert content == file.read_bytes()
+
+
+def test_a_spool_of_another_version_is_left_to_that(file: Path) -> None:
+    Spool(file, ROOM, URL).put([parcel("a")])
+    with closing(sqlite3.connect(file)) as connection:
+        connection.execute("PRAGMA user_version = 99")
+
+    with pytest.raises(OSError, match="another version"):
+        Spool(file, ROOM, URL).put([parcel("b")])
+
+
+def test_a_damaged_spool_is_set_aside_and_a_new_one_begun(file: Path) -> None:
+    Spool(file, ROOM, URL).put([parcel("x" * 50_000)])
+    content = bytearray(file.read_bytes())
+    content[100:] = b"\xff" * (len(content) - 100)
+    file.write_bytes(content)
+    spool = Spool(file, ROOM, URL)
+
+    with pytest.raises(OSError):
+        spool.put([parcel("a")])
+    spool.put([parcel("b")])
+
+    assert ["b"] == claimed(spool)
+    assert bytes(content) == file.with_name("spool.db.damaged").read_bytes()
+
+
+def test_a_file_that_cannot_be_made_is_an_error_of_putting_and_of_nothing_else(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("no folder")
+    spool = Spool(tmp_path / "file" / "spool.db", ROOM, URL)
+
+    with pytest.raises(OSError):
+        spool.put([parcel("a")])
+
+    assert (None, 0) == (spool.claim(), spool.left())
+    spool.give_back(1, is_suspect=True)
+    spool.done(1)
+
+
+def test_a_full_disk_keeps_what_is_there_and_takes_no_half_parcel(file: Path) -> None:
+    spool = Spool(file, ROOM, URL)
+    spool.put([parcel("small")])
+
+    with _files_of_at_most(60_000), pytest.raises(OSError):
+        spool.put([parcel("also small"), parcel("x" * 200_000)])
+
+    assert ["small"] == claimed(Spool(file, ROOM, URL))
+
+
+@contextmanager
+def _files_of_at_most(most_bytes: int) -> Iterator[None]:
+    """What a full disk is to one process: every write beyond fails."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (most_bytes, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_a_file_somebody_else_is_writing_costs_a_bounded_wait(file: Path) -> None:
+    spool = Spool(file, ROOM, URL)
+    spool.put([parcel("a")])
+
+    with closing(sqlite3.connect(file, isolation_level=None)) as somebody:
+        somebody.execute("BEGIN EXCLUSIVE")
+        with pytest.raises(OSError, match="locked"):
+            spool.put([parcel("b")])
+        with pytest.raises(OSError, match="rests"):
+            spool.put([parcel("c")])
+
+    assert ["a"] == claimed(Spool(file, ROOM, URL))
+
+
+def test_a_file_that_was_deleted_is_begun_anew(file: Path) -> None:
+    spool = Spool(file, ROOM, URL)
+    spool.put([parcel("a")])
+    file.unlink()
+
+    spool.put([parcel("b")])
+
+    assert ["b"] == claimed(spool)
+
+
+def test_the_file_says_whose_it_is(file: Path) -> None:
+    Spool(file, ROOM, URL).put([parcel("a")])
+
+    assert APPLICATION_ID.to_bytes(4, "big") == file.read_bytes()[68:72]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Iterator, Mapping
 from datetime import date, time
 from itertools import islice
@@ -15,11 +16,20 @@ MOST_DEPTH = 8
 MOST_TEXT_CHARS = 2_000
 MOST_CHARS = 32_000
 
+# A parameter of such a name is no business of whoever looks at a run. "max_tokens" and "secretary" are.
+_SECRET = re.compile(
+    r"(?:^|[_\-. ])(?:password|passwd|pwd|secret|token|api[_\-]?key|private[_\-]?key|authorization|credentials?)$", re.IGNORECASE
+)
+MASKED = "***"
+
 _write = json.JSONEncoder(ensure_ascii=False).encode
 
 
 def json_text(value: Any) -> str:
-    """Return value as JSON, cut where it is too large or too deep; what JSON has no word for as its repr. Never raises an Exception."""
+    """Return value as JSON, cut where it is too large or too deep; what JSON has no word for as its repr. Never raises an Exception.
+
+    A text under a key that names a secret (password, api_key, access_token, ...) is masked.
+    """
     if _is_flat(value):  # as what every log line carries: 2 us in place of 8
         return _write(value)
     text = _write(_Walk().plain(value, 0))
@@ -27,7 +37,9 @@ def json_text(value: Any) -> str:
 
 
 def _is_flat(value: Any) -> bool:
-    return type(value) is dict and len(value) <= MOST_DEPTH and all(_is_short(key) and _is_short(item) for key, item in value.items())
+    if type(value) is not dict or len(value) > MOST_DEPTH:
+        return False
+    return all(_is_short(key) and _is_short(item) and not _SECRET.search(key) for key, item in value.items())
 
 
 def _is_short(value: Any) -> bool:
@@ -75,12 +87,16 @@ class _Walk:
 
     def _mapping(self, value: Mapping[Any, Any], depth: int) -> Any:
         try:
-            made = {self._key(key): self.plain(item, depth) for key, item in self._affordable(value.items())}
+            made = {self._key(key): self._valued(key, item, depth) for key, item in self._affordable(value.items())}
         except Exception:  # noqa: BLE001  # somebody else's Mapping, or one that changes meanwhile
             return describe(value)
         if len(made) < len(value):
             made["…"] = f"{len(value) - len(made)} more"
         return made
+
+    def _valued(self, key: Any, item: Any, depth: int) -> Any:
+        is_secret = isinstance(item, (str, bytes)) and isinstance(key, str) and _SECRET.search(key)
+        return MASKED if is_secret else self.plain(item, depth)
 
     def _items(self, value: Any, depth: int) -> Any:
         try:

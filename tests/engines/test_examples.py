@@ -15,7 +15,6 @@ from tests.servers import Server
 FLOWSPAN, INSTRUMENT = str(ENGINES / "bin" / "flowspan"), str(ENGINES / "bin" / "opentelemetry-instrument")
 
 
-# R198
 def test_the_example_of_auto_workflow(server: Server, programs: Programs) -> None:
     done = subprocess.run(
         [FLOWSPAN, "run", str(PYTHON), str(ROOT / "examples" / "auto_workflow_pipeline.py")],
@@ -34,7 +33,6 @@ def test_the_example_of_auto_workflow(server: Server, programs: Programs) -> Non
     assert ("render:1", "WARNING", "two orders have no price") in lines_of(server, report)
 
 
-# R198
 def test_the_example_of_a_service(server: Server, programs: Programs) -> None:
     traces = "/api/v1/runs?kind=trace&limit=20"
     with _service(programs) as port, _asked(port, "/report?seconds=2") as answer:

@@ -121,12 +121,13 @@ def test_an_address_where_nobody_is_may_be_tried_again(url: str) -> None:
         ("", 0, 0),
         ("²", 0, 0),
         ("99999999", MOST_RETRY_AFTER_S, MOST_RETRY_AFTER_S),
-        (formatdate(time.time() + 100, usegmt=True), 50, 100),
+        ("a date in 100 s", 50, 100),
         ("Wed, 21 Oct 2015 07:28:00 GMT", 0, 0),
     ],
 )
 def test_a_server_says_when_to_come_back(stated: str, least_s: float, most_s: float) -> None:
-    with BadServer(status(503, f"Retry-After: {stated}")) as server:
+    header = formatdate(time.time() + 100, usegmt=True) if stated.startswith("a date") else stated
+    with BadServer(status(503, f"Retry-After: {header}")) as server:
         answer = post(server.url)
 
     assert least_s <= answer.retry_after_s <= most_s

@@ -62,9 +62,9 @@ class Bus:
         self._lock = threading.Lock()
         self._hears: Mapping[str, Callable[[Payload], None]] = {
             "flow_started": self.flow_started,
-            "flow_completed": self._flow_completed,
-            "flow_failed": self._flow_completed,
-            "flow_cancelled": self._flow_completed,
+            "flow_completed": self.flow_completed,
+            "flow_failed": self.flow_completed,
+            "flow_cancelled": self.flow_completed,
             "task_started": self.task_started,
             "task_ok": self.task_ended,
             "task_succeeded": self.task_ended,
@@ -138,7 +138,8 @@ class Bus:
             most = payload.get("max")
             place.run.retry(place.node, int(payload["attempt"]), None if most is None else int(most), payload.get("error"))
 
-    def _flow_completed(self, payload: Payload) -> None:
+    def flow_completed(self, payload: Payload) -> None:
+        """End a run."""
         place = self._place_of(payload)
         if place is not None:
             more = {"tasks": payload["tasks"]} if "tasks" in payload else {}

@@ -62,10 +62,9 @@ def take(record: logging.LogRecord) -> None:
     if place is None or getattr(record, _TAKEN, False) or _is_ignored(record.name):
         return
     setattr(record, _TAKEN, True)
-    payload: dict[str, Any] = {"logger": record.name}
-    if record.exc_info and record.exc_info[0] is not None:
-        payload["exception"] = logging.Formatter().formatException(record.exc_info)
-    place.run.log(_message_of(record), record.levelname, place.node, payload, round(record.created * 1e9))
+    raised = record.exc_info if record.exc_info and record.exc_info[0] is not None else None
+    payload = {"exception": logging.Formatter().formatException(raised)} if raised else None
+    place.run.log(_message_of(record), record.levelname, place.node, payload, ts=round(record.created * 1e9), logger=record.name)
 
 
 def _message_of(record: logging.LogRecord) -> str:

@@ -180,14 +180,12 @@ class Run:
             said["result"] = result
         self._tell(_TASK_ENDS.get(result, "task_err"), Worth.END, said, len(said.get("traceback", "")))
 
-    def log(self, message: str, level: str | int = "INFO", node: str = "", payload: Any = None, time_ns: int = 0) -> None:
-        """Tell a log line of the run, or of a task run."""
+    def log(self, message: str, level: str | int = "INFO", node: str = "", payload: Any = None, **more: Any) -> None:
+        """Tell a log line of the run, or of a task run. more: ts, in ns, if it is not of now; whatever else is kept beside it."""
         message = cut(message, MOST_MESSAGE_CHARS)
-        said: dict[str, Any] = {"message": message, "level": level, **(self._names_of(node) if node else {})}
+        said: dict[str, Any] = {"message": message, "level": level, **(self._names_of(node) if node else {}), **more}
         if payload is not None:
             said["payload"] = json_text(payload)
-        if time_ns:
-            said["ts"] = time_ns
         self._tell("task_log", Worth.LINE, said, len(message) + len(said.get("payload", "")))
 
     def progress(self, done: float, total: float, node: str = "") -> None:

@@ -99,6 +99,13 @@ class _AutoWorkflowBus(Bus):
         here.run.begin_task(node, str(payload["task"]), **details)
         enter(Place(here.run, node))
 
+    def flow_completed(self, payload: Payload) -> None:
+        """The engine counts the tasks it was built with; a dynamic fan-out adds to them."""
+        call = _call.get()
+        if call is not None and call.build is not None:
+            payload = {**payload, "tasks": len(call.build.invocations)}
+        super().flow_completed(payload)
+
     def task_ended(self, payload: Payload) -> None:
         failure = _failure.get()
         if failure is not None and "error" in payload:

@@ -200,6 +200,8 @@ def test_a_cancelled_run_is_cancelled_with_what_ran_in_it(server: Server, progra
         import asyncio, signal
         from auto_workflow import flow, task
 
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # a test run that a shell started with & ignores it
+
         @task
         async def waits():
             signal.raise_signal(signal.SIGINT)

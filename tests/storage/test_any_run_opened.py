@@ -33,7 +33,7 @@ def test_a_recorded_run_is_opened_as_it_is_folded(either_storage: Store, case: s
 
 # R014
 @given(facts=odd_facts(oddness=12), most_odd=ANY_ODD, strangers=STRANGERS)
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_a_named_run_with_any_oddity_is_opened_as_it_is_folded(either_storage: Store, facts: list[Fact], most_odd: int, strangers: int) -> None:
     told = tell(either_storage, facts, strangers)
 
@@ -43,7 +43,7 @@ def test_a_named_run_with_any_oddity_is_opened_as_it_is_folded(either_storage: S
 
 # R014 R024
 @given(facts=odd_facts(run_ids=(), oddness=25), now_ms=st.sampled_from((1, 900)), most_odd=ANY_ODD, strangers=STRANGERS)
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_a_plain_trace_with_any_oddity_is_opened_as_it_is_folded(
     either_storage: Store, facts: list[Fact], now_ms: int, most_odd: int, strangers: int
 ) -> None:

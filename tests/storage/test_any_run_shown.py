@@ -17,7 +17,7 @@ from tests.odd_lines import odd_facts_with_lines, told_in_two
 
 # R014
 @given(facts=odd_facts_with_lines(), is_folded=st.booleans())
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_a_named_run_is_shown_as_a_small_one_is(either_storage: Store, facts: list[Fact], is_folded: bool) -> None:
     told = tell(either_storage, [*facts, span("etl", work=work(c.ROLE_RUN))])
     if is_folded:
@@ -29,7 +29,7 @@ def test_a_named_run_is_shown_as_a_small_one_is(either_storage: Store, facts: li
 
 # R014
 @given(facts=odd_facts_with_lines(run_ids=(), oddness=25), is_folded=st.booleans())
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_a_plain_trace_is_shown_as_a_small_one_is(either_storage: Store, facts: list[Fact], is_folded: bool) -> None:
     told = tell(either_storage, facts)
     if is_folded:
@@ -41,7 +41,7 @@ def test_a_plain_trace_is_shown_as_a_small_one_is(either_storage: Store, facts: 
 
 # R014
 @given(facts=told_in_two())
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_the_news_of_a_named_run_are_those_of_a_small_one(either_storage: Store, facts: tuple[list[Fact], list[Fact]]) -> None:
     """A span that is said to be of another node by what takes its beginning's place is news of the node it comes to alone."""
     before, after = facts
@@ -52,7 +52,7 @@ def test_the_news_of_a_named_run_are_those_of_a_small_one(either_storage: Store,
 
 # R014
 @given(before=odd_facts_with_lines(run_ids=()), after=odd_facts_with_lines(run_ids=()))
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_the_news_of_a_plain_trace_are_those_of_a_small_one(either_storage: Store, before: list[Fact], after: list[Fact]) -> None:
     told = tell(either_storage, before)
 

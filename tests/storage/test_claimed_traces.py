@@ -26,7 +26,7 @@ def claimed(told: Told, key: bytes) -> RunPicture | None:
 
 # R024
 @given(facts=odd_facts(run_ids=("r1", "r2")))
-@settings(max_examples=60)
+@settings(max_examples=30)
 def test_a_claimed_trace_is_folded_to_what_the_fold_says_of_all_its_spans(either_storage: Store, facts: list[Fact]) -> None:
     told = tell(either_storage, [*facts, span("plain"), span("etl", work=RUN)])
 

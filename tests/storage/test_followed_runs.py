@@ -60,7 +60,7 @@ def _plain(told: Mapping[bytes, RunNews | None]) -> dict[bytes, RunNews | None]:
     between=odd_facts_with_lines(run_ids=("r1", "r2")),
     after=odd_facts_with_lines(run_ids=("r1", "r2")),
 )
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_the_news_of_followed_runs_are_those_of_runs_opened_anew(
     either_storage: Store, before: list[Fact], between: list[Fact], after: list[Fact]
 ) -> None:

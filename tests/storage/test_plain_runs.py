@@ -56,7 +56,7 @@ def plainly_folded(told: Told, key: bytes, most_spans: int = LARGE_FACTS) -> Run
 
 # R024
 @given(facts=plain_traces())
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_a_plain_trace_folded_from_sums_is_what_the_fold_says(either_storage: Store, facts: list[Fact]) -> None:
     told = tell(either_storage, facts)
 
@@ -86,7 +86,7 @@ def test_the_usual_trace_is_folded_from_sums(either_storage: Store, facts: list[
 
 # R024
 @given(facts=st.one_of(odd_facts(), odd_facts(run_ids=(), oddness=10)))
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_a_run_with_any_oddity_is_never_folded_to_something_else(either_storage: Store, facts: list[Fact]) -> None:
     told = tell(either_storage, facts)
 

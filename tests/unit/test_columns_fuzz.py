@@ -15,7 +15,7 @@ SEEDS = st.integers(0, 2**64)
 
 
 # R079
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(SEEDS)
 def test_any_requests_are_the_same_as_columns_and_as_rows(seed: int) -> None:
     rng = Random(seed)
@@ -25,7 +25,7 @@ def test_any_requests_are_the_same_as_columns_and_as_rows(seed: int) -> None:
 
 
 # R079
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(SEEDS, st.binary(max_size=20))
 def test_any_bytes_are_the_same_as_columns_and_as_rows(seed: int, anything: bytes) -> None:
     rng = Random(seed)

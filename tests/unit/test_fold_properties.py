@@ -92,7 +92,7 @@ def deliver(data: st.DataObject, events: Sequence[Payload]) -> Store:
 
 # R008 R009 R010 R011 R013 R014 R072
 @given(st.data(), stories())
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 def test_any_delivery_of_any_story_is_the_picture_the_oracle_expects(data: st.DataObject, events: list[dict[str, Any]]) -> None:
     expected = expect(event for event in events if not event["event"].endswith("_log")) if _has_spans(events) else None
 

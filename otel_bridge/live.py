@@ -15,6 +15,7 @@ from opentelemetry.context import Context
 from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
 
 from otel_bridge import bridge
+from otel_bridge.guard import harmlessly
 from otel_bridge.places import Place, current
 from otel_bridge.worth import Worth
 
@@ -75,10 +76,12 @@ class LiveSpanProcessor(SpanProcessor):
         self._pace = Pace(min_age_s, most_a_second)
         self._finished = finished
 
+    @harmlessly
     def on_start(self, span: Span, parent_context: Context | None = None) -> None:
         """Note that the span has begun."""
         bridge.put(Worth.START, SPAN_BYTES, Begun(span, current(), time.monotonic(), self._pace))
 
+    @harmlessly
     def on_end(self, span: ReadableSpan) -> None:
         """Note that the span is finished."""
         context = span.context
@@ -86,9 +89,13 @@ class LiveSpanProcessor(SpanProcessor):
             bridge.put(Worth.SPAN, SPAN_BYTES, Ended(span, self._finished))
 
     def force_flush(self, timeout_millis: int = 30_000) -> bool:
-        """Wait until the server has what was told before."""
-        return bridge.flush(timeout_millis / 1000)
+        """Hand on what was told before; wait for the server only while it answers. True whatever it does.
+
+        The SDK asks one processor after the other, and goes no further where one says False: those behind us are not to wait for our server.
+        """
+        bridge.flush(timeout_millis / 1000, patient=False)
+        return True
 
     def shutdown(self) -> None:
         """Flush. The bridge goes on: it may serve other providers."""
-        bridge.flush(bridge.FLUSH_S)
+        self.force_flush()

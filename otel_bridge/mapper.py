@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ParamSpec
 
 from otel_bridge.guard import harmlessly
 from otel_bridge.lifecycle import facts_of
@@ -23,6 +23,8 @@ if TYPE_CHECKING:  # the SDK: 150 ms of import, paid by this thread
     from otel_bridge.recorder import Recorder
 
 logger = logging.getLogger(__name__)
+
+P = ParamSpec("P")
 
 # How much is mapped before what came of it is handed on.
 MOST_ITEMS = 2_000
@@ -58,8 +60,7 @@ class Mapper:
         self._is_told = threading.Event()
         self._changed = threading.Condition()
         self._is_hurried = threading.Event()
-        self._begun_rounds = 0
-        self._done_rounds = 0
+        self._mapped_to = 0
         self._is_closed = False
         self._next_beat_s = 0.0
         self._losses = losses
@@ -72,26 +73,29 @@ class Mapper:
     def start(self) -> None:
         """Start the thread, once."""
         if self._thread is None:
-            self._thread = threading.Thread(target=self._work, name="flowspan mapper", daemon=True)
-            self._thread.start()
+            thread = threading.Thread(target=self._work, name="flowspan mapper", daemon=True)
+            thread.start()
+            self._thread = thread
 
     def wait_until_loaded(self, timeout_s: float) -> None:
         """Wait until the SDK is imported: it cannot be any more once the interpreter has begun to end its threads."""
         if self._thread is not None:
             self._is_loaded.wait(timeout_s)
 
-    def flush(self, timeout_s: float) -> bool:
-        """Wait until everything told before is parcels, and the other endpoints have what is finished; return whether that is so."""
+    def flush(self, timeout_s: float, *, with_others: bool = True) -> bool:
+        """Wait until everything told before is parcels; return whether it is. with_others: and other endpoints have what is finished."""
         if self._is_closed:  # what was told before is parcels already; providers are shut down after us
             return True
         until_s = time.monotonic() + timeout_s
         with self._changed:
-            wanted = self._begun_rounds + 1
+            wanted = self._outbox.told
             self._hurry()
-            self._changed.wait_for(lambda: self._done_rounds >= wanted or self._is_told.is_set(), timeout_s)
-            is_mapped = self._done_rounds >= wanted
+            self._changed.wait_for(lambda: self._mapped_to >= wanted or self._is_told.is_set(), timeout_s)
+            is_mapped = self._mapped_to >= wanted
         left_s = max(until_s - time.monotonic(), 0.0)
-        return is_mapped and (self._tools is None or self._tools.recorder.flush(left_s))
+        if not with_others or self._tools is None:
+            return is_mapped
+        return is_mapped and self._tools.recorder.flush(left_s)
 
     def close(self, timeout_s: float) -> None:
         """Map what is left, say that this process ends, and wait until that is handed on; not for other endpoints, as `join` does."""
@@ -143,36 +147,42 @@ class Mapper:
 
     def _until_due_s(self, tools: Tools) -> float | None:
         """Return how long to wait for news: until a sign of life or a live span's time is due; None while nothing is open."""
-        due_s = tools.live.next_due_s()
+        due_s = tools.live.next_due_s(time.monotonic())
         if self._has_open(tools):
             due_s = self._next_beat_s if due_s is None else min(due_s, self._next_beat_s)
         return None if due_s is None else max(due_s - time.monotonic(), 0.0)
 
     def _map_round(self, tools: Tools) -> None:
-        with self._changed:
-            self._begun_rounds += 1
-        self._tell_losses(tools)
-        while items := self._outbox.take(MOST_ITEMS):
+        """Map until nothing waits. A program that tells faster than this thread maps keeps it here: signs of life go on meanwhile."""
+        is_more = True
+        while is_more:
+            items = self._outbox.take(MOST_ITEMS)
             for item in items:
-                self._map(item.content, tools)
-            self._hand_on(tools)
-        tools.live.tell_due(time.monotonic())
-        self._hand_on(tools)
-        self._beat(tools)
-        with self._changed:
-            self._done_rounds = self._begun_rounds
-            self._changed.notify_all()
+                self._guarded(self._map, item.content, tools)
+            for step in (self._tell_losses, self._tell_begun, self._hand_on, self._beat):
+                self._guarded(step, tools)
+            is_more = len(items) == MOST_ITEMS
+            with self._changed:
+                self._mapped_to = self._outbox.oldest() - 1
+                self._changed.notify_all()
 
-    def _map(self, content: Any, tools: Tools) -> None:
+    def _guarded(self, step: Callable[P, None], *args: P.args, **kwargs: P.kwargs) -> None:
+        """Take a step of a round. Whatever a program tells, the others of its news go on."""
         try:
-            if isinstance(content, dict):
-                tools.record(content)
-            else:
-                content.tell(tools)
-        except Exception:  # whatever a program tells, its other threads' news go on
+            step(*args, **kwargs)
+        except Exception:  # whatever it is, without this thread nothing is told any more
             if not self.unmappable:
                 logger.warning("something that was told cannot be mapped and is left out", exc_info=True)
             self.unmappable += 1
+
+    def _tell_begun(self, tools: Tools) -> None:
+        tools.live.tell_due(time.monotonic())
+
+    def _map(self, content: Any, tools: Tools) -> None:
+        if isinstance(content, dict):
+            tools.record(content)
+        else:
+            content.tell(tools)
 
     def _hand_on(self, tools: Tools) -> None:
         for parcel in tools.encoder.take_parcels():
@@ -196,6 +206,7 @@ class Mapper:
         if not self._has_open(tools) or now_s < self._next_beat_s:
             return
         self._next_beat_s = now_s + self._settings.heartbeat_s
+        tools.live.forget_lost()
         self._has_beaten = True
         tools.recorder.beat(self._settings.heartbeat_s)
         beat = tools.encoder.take_beat()

@@ -56,6 +56,16 @@ class Outbox:
             pass
         return taken
 
+    @property
+    def told(self) -> int:
+        """Return the number of the last thing told."""
+        return self._number
+
+    def oldest(self) -> int:
+        """Return the number of the first thing that waits, or of the next that will be told: what has a lower one is taken, or was dropped."""
+        with self._lock:
+            return min((lane[0].number for lane in self._lanes if lane), default=self._number + 1)
+
     def dropped(self) -> Mapping[Worth, int]:
         """Return how much of each worth was dropped so far."""
         return dict(self._dropped)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
 from otel_bridge import conventions as c
@@ -18,9 +17,6 @@ Keys = tuple[str, ...]
 
 # Columns of four bytes in some storages; no run restarts and no task tries that often.
 LARGEST_NUMBER = 2**31 - 1
-
-# The spans of a request mostly name one run: a hash each would be a fifth of what recognising costs.
-_run_key = lru_cache(maxsize=1024)(run_key)
 
 _TASK_ROLES = (c.ROLE_TASK, c.ROLE_ATTEMPT, c.ROLE_PART)
 _RUN_ROLES = (c.ROLE_RUN, c.ROLE_PART)
@@ -88,7 +84,7 @@ class Table:
         work.source = short_key(_text(_find(self.source, places)) or self.default_source)
         work.run_id = short_key(run_id)
         work.generation = _whole(_find(self.generation, places)) or 0
-        work.run_key = _run_key(work.source, work.run_id, work.generation)
+        work.run_key = run_key(work.source, work.run_id, work.generation)
         return True
 
     def _attempt(self, fact: SpanEnd | SpanMoment | LogLine) -> int | None:

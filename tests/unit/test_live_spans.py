@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import gzip
 from collections.abc import Iterator
 
@@ -102,11 +103,11 @@ def test_a_span_that_ends_before_its_time_is_told_by_its_end_alone(watched: Watc
 
 
 def test_the_next_beginning_is_due_when_its_span_is_old_enough(watched: Watched) -> None:
-    nothing = watched.live.next_due_s()
+    nothing = watched.live.next_due_s(1_000)
     watched.end(watched.begin("short", 0, LATER))
     watched.begin("long", 0.5, LATER)
 
-    assert (None, 1_001.5) == (nothing, watched.live.next_due_s())
+    assert (None, 1_001.5) == (nothing, watched.live.next_due_s(1_000))
 
 
 def test_beyond_its_rate_a_beginning_waits_and_the_ends_do_not(watched: Watched) -> None:
@@ -154,3 +155,44 @@ def test_an_end_that_somebody_else_sends_is_not_sent_twice(watched: Watched) -> 
 
 def _names(records: list[LogRecord]) -> list[str]:
     return [{pair.key: pair.value.string_value for pair in record.attributes}["flowspan.span.name"] for record in records]
+
+
+def test_a_beginning_that_waits_for_its_turn_is_due_later_than_now(watched: Watched) -> None:
+    spans = [watched.begin(f"s{number}", 0, Pace(min_age_s=0, most_a_second=0.5)) for number in range(3)]
+    told = _names(watched.told(0))
+
+    due_s = watched.live.next_due_s(1_000)
+
+    assert (["s0"], 3) == (told, len(spans))
+    assert 1_002 == due_s
+
+
+def test_beginnings_of_another_pace_are_not_waited_for(watched: Watched) -> None:
+    slow = watched.begin("slow", 0, Pace(min_age_s=30, most_a_second=0))
+    quick = watched.begin("quick", 1, SOON)
+
+    assert ["quick"] == _names(watched.told(1))
+    assert slow.end_time is quick.end_time is None
+
+
+def test_a_span_that_nobody_holds_is_forgotten(watched: Watched) -> None:
+    watched.begin("held by nobody", 0)
+    held = watched.begin("held", 0)
+    gc.collect()
+
+    for _ in range(2):
+        watched.live.forget_lost()
+
+    assert (1, None) == (watched.live.open_spans, held.end_time)
+
+
+def test_a_span_whose_end_was_dropped_is_forgotten_not_at_once(watched: Watched) -> None:
+    span = watched.begin("GET", 0)
+    span.end()
+
+    left = []
+    for _ in range(2):
+        watched.live.forget_lost()
+        left.append(watched.live.open_spans)
+
+    assert [1, 0] == left

@@ -65,15 +65,18 @@ class Bridge:
         if not self.is_started:
             self._start()
 
-    def flush(self, timeout_s: float = FLUSH_S) -> bool:
-        """Wait until what was told before is where it should go; return whether it is. A server that fails is tried until the time is over."""
+    def flush(self, timeout_s: float = FLUSH_S, *, patient: bool = True) -> bool:
+        """Wait until what was told before is where it should go; return whether it is.
+
+        patient: a server that fails is tried until the time is over; else it is waited for only while it answers.
+        """
         if not self.is_started:
             return True
         if self._is_closed:  # a provider that is shut down later may still ask
             return self.sender.is_idle()
         until_s = time.monotonic() + timeout_s
-        is_mapped = self.mapper.flush(timeout_s)
-        return self.sender.flush(max(until_s - time.monotonic(), 0.0), patient=True) and is_mapped
+        is_mapped = self.mapper.flush(timeout_s, with_others=patient)
+        return self.sender.flush(max(until_s - time.monotonic(), 0.0), patient=patient) and is_mapped
 
     def close(self) -> None:
         """Send what is left, within settings.exit_s, and keep in the spool what could not be sent. What is told later is dropped."""
@@ -163,9 +166,9 @@ def put(worth: Worth, size: int, content: Any) -> None:
     bridge().put(worth, size, content)
 
 
-def flush(timeout_s: float = FLUSH_S) -> bool:
-    """Wait until what was told before has been sent; return whether it has."""
-    return bridge().flush(timeout_s)
+def flush(timeout_s: float = FLUSH_S, *, patient: bool = True) -> bool:
+    """Wait until what was told before has been sent; return whether it has. patient: False waits for a server only while it answers."""
+    return bridge().flush(timeout_s, patient=patient)
 
 
 def shutdown() -> None:

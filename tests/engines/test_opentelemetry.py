@@ -154,6 +154,37 @@ def test_a_sampler_of_the_environment_decides_for_whole_runs(server: Server, pro
     assert (1, 2) == (len(runs_of(server, "sampled")), len(other.spans(of_bridge=True)))
 
 
+# R013 R169
+def test_what_a_program_leaves_open_when_it_ends_is_lost_at_once(server: Server, programs: Programs) -> None:
+    programs.run(
+        """
+        import threading
+        from opentelemetry.sdk.trace import TracerProvider
+        from otel_bridge import LiveSpanProcessor, flush, task, run
+
+        provider = TracerProvider()
+        provider.add_span_processor(LiveSpanProcessor(min_age_s=0))
+        left_open = provider.get_tracer("app").start_span("left open")
+
+        def never_ends():
+            with run("unended"), task("waits"):
+                inside.set()
+                threading.Event().wait()
+
+        inside = threading.Event()
+        threading.Thread(target=never_ends, daemon=True).start()
+        inside.wait()
+        flush()
+        """,
+        OTEL_SERVICE_NAME="ended",
+    )
+
+    everything = "/api/v1/runs?kind=all&limit=200"
+    found = server.wait_for(everything, lambda answer: {"unended", "left open"} <= {run["flow_name"] for run in answer["items"]})["items"]
+    lost = {run["flow_name"]: (run["status"], (run["hint"] or {}).get("reason")) for run in found}
+    assert {("RUNNING", "its process ended and did not say how the run did")} == {lost["unended"], lost["left open"]}
+
+
 def _spans_of(server: Server, trace_id: str) -> list[dict[str, Any]]:
     trace = server.get_json(f"/api/v1/traces/{trace_id}")
     return [span for one in trace["resourceSpans"] for scope in one["scopeSpans"] for span in scope["spans"]]

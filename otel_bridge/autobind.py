@@ -46,7 +46,7 @@ def install() -> None:
 @harmlessly
 def bind_engine(integration: str) -> None:
     """Bind one engine, that has just been imported; and take the program's log lines."""
-    from otel_bridge.log_records import install_factory
+    from otel_bridge.log_records import follow_loggers
 
     import_module(integration).bind()
-    install_factory()
+    follow_loggers()

@@ -34,7 +34,7 @@ if TYPE_CHECKING:  # SQLite: some programs need none
 logger = logging.getLogger(__name__)
 
 FLUSH_S = 10.0
-# How long a fork waits for modules that are just being imported.
+# How long a fork waits for modules that are just being imported, or a bridge that is just being made.
 IMPORT_S = 10.0
 # How long it waits for a spool that is just being written: longer than others may keep that waiting (spool.BUSY_S).
 SPOOL_S = 2.0
@@ -54,12 +54,14 @@ class Bridge:
         self.sender = Sender(self.parcels, Transport(settings.url, settings.api_key, settings.timeout_s))
         self.is_started = False
         self._is_closed = False
+        self._is_missed = False
         # Reentrant, as everything that `put` takes: a signal handler may log in the middle of it.
         self._starting = threading.RLock()
 
     def put(self, worth: Worth, size: int, content: Any) -> None:
         """Take something told. size: about its bytes in memory."""
         if not self.is_on:
+            self._is_missed |= self._is_closed
             return
         self.outbox.put(worth, size, content)
         if not self.is_started:
@@ -70,27 +72,25 @@ class Bridge:
 
         patient: a server that fails is tried until the time is over; else it is waited for only while it answers.
         """
+        if self._is_closed:  # a provider that is shut down later may still ask
+            return self.sender.is_idle() and not self._is_missed and not self.losses().total
         if not self.is_started:
             return True
-        if self._is_closed:  # a provider that is shut down later may still ask
-            return self.sender.is_idle()
         until_s = time.monotonic() + timeout_s
         is_mapped = self.mapper.flush(timeout_s, with_others=patient)
         return self.sender.flush(max(until_s - time.monotonic(), 0.0), patient=patient) and is_mapped
 
     def close(self) -> None:
         """Send what is left, within settings.exit_s, and keep in the spool what could not be sent. What is told later is dropped."""
+        is_over = self._is_closed or not self.is_started
+        self._is_closed = self._is_closed or self.is_on
         self.is_on = False
-        if not self.is_started or self._is_closed:
+        if is_over:
             return
-        self._is_closed = True
         until_s = time.monotonic() + self.settings.exit_s
         self.mapper.close(self.settings.exit_s)
         self.sender.flush(max(until_s - time.monotonic(), 0.0), patient=self.spool is None)
-        in_hand = self.sender.close()
-        if in_hand is not None:
-            self.parcels.put_back(in_hand)
-        self.parcels.close()
+        self.parcels.close(self.sender.close())
         lost = self.losses()
         if lost.total:
             logger.warning("the bridge lost %s", lost)
@@ -133,7 +133,7 @@ def _open_spool(settings: BridgeSettings) -> Spool | None:
     except ImportError:  # a Python that was built without SQLite
         logger.warning("this Python has no sqlite3: what cannot be sent is kept in memory only")
         return None
-    return Spool(settings.spool, settings.spool_bytes, settings.url)
+    return Spool(settings.spool, settings.spool_bytes, settings.url, api_key=settings.api_key)
 
 
 _current: Bridge | None = None
@@ -156,7 +156,7 @@ def configure(**changed: Any) -> None:
     Raises TypeError for a name that is none: this is called while a program is being written.
     """
     with _making:
-        made = replace(bridge().settings, **changed)
+        made = bridge_settings.normalized(replace(bridge().settings, **changed))
         bridge().close()
         _set(Bridge(made))
 
@@ -240,11 +240,12 @@ class _Forking:
     """Keeps forks apart from what they must not interrupt: a module being imported, a bridge being made, a spool being written."""
 
     def __init__(self) -> None:
+        self._holds_making = False
         self._holds_import = False
         self._paused: Spool | None = None
 
     def before(self) -> None:
-        _making.acquire()
+        self._holds_making = _making.acquire(timeout=IMPORT_S)
         self._holds_import = importing.acquire(timeout=IMPORT_S)
         spool = _current.spool if _current is not None else None
         self._paused = spool if spool is not None and spool.pause(SPOOL_S) else None
@@ -254,7 +255,8 @@ class _Forking:
             self._paused.resume()
         if self._holds_import:
             importing.release()
-        _making.release()
+        if self._holds_making:
+            _making.release()
 
     def after_in_child(self) -> None:
         """Begin anew: threads, locks and what waits belong to the parent."""

@@ -24,8 +24,9 @@ from otel_bridge.settings import BridgeSettings, from_environment
 P = ParamSpec("P")
 T = TypeVar("T")
 
-# Imported only by programs that use it: 15 ms.
+# Imported only by programs that use them: 15 ms each.
 PROCESS_POOLS = "concurrent.futures.process"
+POOLS = "multiprocessing.pool"
 # Threads of the bridge are named so; they are in no run.
 OURS = "flowspan "
 
@@ -93,6 +94,7 @@ def install() -> None:
     _replace(threading.Thread, "start", _starting)
     _replace(ThreadPoolExecutor, "submit", _submitting)
     when_imported(PROCESS_POOLS, _install_process_pools)
+    when_imported(POOLS, _install_pools)
 
 
 def remove() -> None:
@@ -102,11 +104,21 @@ def remove() -> None:
             setattr(owner, name, original)
     _replaced.clear()
     forget(PROCESS_POOLS)
+    forget(POOLS)
 
 
 @harmlessly
 def _install_process_pools() -> None:
     _replace(sys.modules[PROCESS_POOLS].ProcessPoolExecutor, "submit", _submitting)
+
+
+@harmlessly
+def _install_pools() -> None:
+    """Its thread pool is a kind of its process pool; whatever is called `map` comes to the generation of its tasks."""
+    pool = sys.modules[POOLS].Pool
+    _replace(pool, "__init__", _making)
+    _replace(pool, "apply_async", _applying)
+    _replace(pool, "_guarded_task_generation", _generating)
 
 
 def _replace(owner: type, name: str, wrap: Callable[[Callable[..., Any]], Callable[..., Any]]) -> None:
@@ -128,6 +140,32 @@ def _submitting(original: Callable[..., Any]) -> Callable[..., Any]:
             return original(self, Carried(here), *args, **kwargs)
 
     return submit
+
+
+def _making(original: Callable[..., Any]) -> Callable[..., Any]:
+    def make(self: Any, /, *args: Any, **kwargs: Any) -> None:
+        with at(None):  # its workers, and its threads that start more of them, outlive the run
+            original(self, *args, **kwargs)
+
+    return make
+
+
+def _applying(original: Callable[..., Any]) -> Callable[..., Any]:
+    def apply_async(self: Any, func: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        return original(self, _carried(func), *args, **kwargs)
+
+    return apply_async
+
+
+def _generating(original: Callable[..., Any]) -> Callable[..., Any]:
+    def generate(self: Any, job: int, func: Callable[..., Any], iterable: Any) -> Any:
+        return original(self, job, _carried(func), iterable)
+
+    return generate
+
+
+def _carried(function: Callable[..., Any]) -> Callable[..., Any]:
+    return carry(function) if _replaced else function
 
 
 def _starting(original: Callable[..., Any]) -> Callable[..., Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Sequence
+from functools import cache
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -17,6 +18,8 @@ logger = logging.getLogger(__name__)
 
 _ENDPOINTS = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
 _PROTOCOLS = ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL")
+# Where collectors speak gRPC, which is what opentelemetry-distro exports by if no protocol is stated.
+_GRPC_PORT = ":4317"
 
 
 def other_endpoints(settings: BridgeSettings) -> Sequence[SpanProcessor]:
@@ -38,8 +41,7 @@ def has_other_endpoints(settings: BridgeSettings) -> bool:
 def is_told_by_exporters() -> bool:
     """Return whether the exporter that OTEL_* configure sends a program's finished spans to the Flowspan server already."""
     stated = _first(_ENDPOINTS)
-    here = urlsplit(from_environment().url).netloc
-    return bool(stated) and _exports_otlp() and urlsplit(stated).netloc == here
+    return bool(stated) and _exports_otlp() and _host_of(stated) == _host_of(from_environment().url)
 
 
 def _names_another(settings: BridgeSettings) -> bool:
@@ -47,12 +49,26 @@ def _names_another(settings: BridgeSettings) -> bool:
     stated = _first(_ENDPOINTS)
     if not stated or not _exports_otlp():
         return False
-    if urlsplit(stated).netloc == urlsplit(settings.url).netloc:
+    host = _host_of(stated)
+    if host == _host_of(settings.url):
         return False
-    if _first(_PROTOCOLS) == "grpc":
-        logger.warning("%s is told nothing by the bridge, which speaks OTLP over HTTP", stated)
-        return False
-    return True
+    protocol = _first(_PROTOCOLS) or ("grpc" if (host or stated).endswith(_GRPC_PORT) else "")
+    if protocol == "grpc":
+        _warn_of_grpc(host or stated)
+    return protocol != "grpc"
+
+
+@cache
+def _warn_of_grpc(host: str) -> None:
+    """Say so once: it is asked several times whether there are other endpoints."""
+    logger.warning("%s is told nothing by the bridge, which speaks OTLP over HTTP (port 4318)", host)
+
+
+def _host_of(url: str) -> str:
+    try:
+        return urlsplit(url).netloc.rpartition("@")[2]
+    except ValueError:  # half an IPv6 address
+        return ""
 
 
 def _exports_otlp() -> bool:

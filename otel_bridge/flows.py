@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import Any, Generic, TypeVar, overload
 
 from otel_bridge.guard import harmlessly
-from otel_bridge.places import current
+from otel_bridge.places import current, entered
 from otel_bridge.runs import Run
 from otel_bridge.stays import Flow, RunStay, Stay, Task, TaskStay
 from otel_bridge.wrapping import wrapped
@@ -84,7 +84,9 @@ class _Block(ABC, Generic[AStay, Told]):
 
     def __init__(self) -> None:
         """Nobody is in it."""
-        self._stays: list[AStay] = []
+        # By the identity of its place, because places of one node are equal. Each step is one call: no lock.
+        self._stays: dict[int, AStay] = {}
+        self._nowhere: list[AStay] = []
 
     @abstractmethod
     def stay(self) -> AStay:
@@ -96,8 +98,11 @@ class _Block(ABC, Generic[AStay, Told]):
 
     def __enter__(self) -> Told:
         stay = self.stay()
-        stay.__enter__()
-        self._stays.append(stay)
+        place = stay.__enter__()
+        if place is None:
+            self._nowhere.append(stay)
+        else:
+            self._stays[id(place)] = stay
         return self.told(stay)
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
@@ -110,11 +115,11 @@ class _Block(ABC, Generic[AStay, Told]):
         self.__exit__(kind, error, trace)
 
     def _own(self) -> AStay:
-        """Return the stay of this context: that at whose place it is; else, at none any more, the last."""
-        here = current()
-        own = next((stay for stay in self._stays if stay.place is not None and stay.place is here), self._stays[-1])
-        self._stays.remove(own)
-        return own
+        """Return the stay of this context: that at whose place it is, else one that is nowhere; else, it was entered in another, the last."""
+        own = self._stays.pop(id(entered()), None)
+        if own is not None:
+            return own
+        return self._nowhere.pop() if self._nowhere else self._stays.popitem()[1]
 
 
 class RunBlock(_Block[RunStay, Run]):

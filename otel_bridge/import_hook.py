@@ -38,8 +38,8 @@ class _Finder(MetaPathFinder):
     def find_spec(self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None) -> ModuleSpec | None:
         if fullname not in _waiting:
             return None
-        found = (finder.find_spec(fullname, path, target) for finder in sys.meta_path if finder is not self)
-        spec = next(filter(None, found), None)
+        finds = (getattr(finder, "find_spec", None) for finder in sys.meta_path if finder is not self)  # old ones have none
+        spec = next(filter(None, (find(fullname, path, target) for find in finds if find is not None)), None)
         if spec is not None and spec.loader is not None:
             spec.loader = _Loader(spec.loader)
         return spec

@@ -27,6 +27,11 @@ class _Meaning:
     word: str = ""
     result: str = ""
 
+    @property
+    def kind(self) -> tuple[str, str]:
+        """Return what all spellings of it have in common; to end is one kind, however it ended: its word is empty."""
+        return self.about, self.word
+
 
 def facts_of(payload: Mapping[str, Any], received_ns: int) -> list[Fact]:
     """Return what one flow event says, as facts.
@@ -34,16 +39,21 @@ def facts_of(payload: Mapping[str, Any], received_ns: int) -> list[Fact]:
     payload: the event's JSON object, names in either spelling; without `event` its kind is told by its keys. received_ns stands in for a
     missing `ts`. Raises BadEvent, with the reason, for an event that names no run or is none of ours: it must not be sent again.
     """
-    name = event_name(payload)
-    meaning = EVENTS.get(name)
-    if meaning is None:
-        raise BadEvent(f"unknown event {name[:MAX_PROBLEM_CHARS]!r}")
+    meaning = meaning_of(event_name(payload))
     try:
         return [meaning.make(read_event(payload, meaning.about, received_ns), meaning)]
     except BadEvent:
         raise
     except ValueError as error:  # Python writes no integer of more than 4,300 digits
         raise BadEvent(f"a number is too long: {error}") from error
+
+
+def meaning_of(name: str) -> _Meaning:
+    """Return what events of this name say. Raises BadEvent for a name that is none of ours."""
+    meaning = EVENTS.get(name)
+    if meaning is None:
+        raise BadEvent(f"unknown event {name[:MAX_PROBLEM_CHARS]!r}")
+    return meaning
 
 
 def _moment(event: FlowEvent, meaning: _Meaning) -> SpanMoment:
@@ -78,7 +88,10 @@ def _end(event: FlowEvent, meaning: _Meaning) -> SpanEnd:
     work = event.work
     exception = _error_attributes(event)
     error = exception.get(c.EXCEPTION_MESSAGE, "")
-    result = _sharper(meaning.result, event) or _stated_result(event) or (c.RESULT_FAILURE if error else "")
+    result, field = stated_result(meaning, event.payload)
+    if field:
+        event.used.add(field)
+    result = result or (c.RESULT_FAILURE if error else "")
     start_ns = _start_ns(event)
     status = c.STATUS_ERROR if result in _FAILED else c.STATUS_OK if result == c.RESULT_SUCCESS else c.STATUS_UNSET
     attributes = attributes_of(event)
@@ -128,21 +141,19 @@ _RESULT_WORDS = {
 }
 
 
-def _sharper(result: str, event: FlowEvent) -> str:
-    """An event that says failed may say beside it that the time was over."""
-    if result == c.RESULT_FAILURE and event.payload.get("result") == c.RESULT_TIMEOUT:
-        event.used.add("result")
-        return c.RESULT_TIMEOUT
-    return result
+def stated_result(meaning: _Meaning, payload: Mapping[str, Any]) -> tuple[str, str]:
+    """Return (result, field that says it) of an end: no field where the name says it, no result where nothing does.
 
-
-def _stated_result(event: FlowEvent) -> str:
+    An event that says failed may say beside it that the time was over.
+    """
+    if meaning.result:
+        is_timeout = meaning.result == c.RESULT_FAILURE and payload.get("result") == c.RESULT_TIMEOUT
+        return (c.RESULT_TIMEOUT, "result") if is_timeout else (meaning.result, "")
     for name in ("result", "status"):
-        word = event.payload.get(name)
+        word = payload.get(name)
         if isinstance(word, str) and word.lower() in _RESULT_WORDS:
-            event.used.add(name)
-            return _RESULT_WORDS[word.lower()]
-    return ""
+            return _RESULT_WORDS[word.lower()], name
+    return "", ""
 
 
 def _error_attributes(event: FlowEvent) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from otel_bridge.bell import Bell
+from otel_bridge.held import held
 from otel_bridge.worth import Worth
 
 TRACES_PATH = "/v1/traces"
@@ -146,9 +147,13 @@ class Parcels:
             self._is_held = False
             self._next_look_s = 0.0
 
-    def close(self) -> None:
-        """Move what waits in memory to the store; what it does not take is dropped."""
-        with self._lock:
+    def close(self, in_hand: Parcel | None = None) -> None:
+        """Move what waits in memory, and what the sender had in hand, to the store; what it does not take is dropped."""
+        with held(self._lock) as is_held:
+            if not is_held:  # somebody hangs in the store
+                return
+            if in_hand is not None:
+                self.put_back(in_hand)
             self.hold()
             for parcel in self._waiting:
                 self._dropped[parcel.worth] += parcel.records

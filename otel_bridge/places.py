@@ -61,6 +61,11 @@ def current_span() -> str | None:
     return f"00-{context.trace_id:032x}-{context.span_id:016x}-{int(context.trace_flags) & 0xFF:02x}"
 
 
+def entered() -> Place | None:
+    """Return where this context is, even if that run is over."""
+    return _place.get()
+
+
 def is_in(run: Run) -> bool:
     """Return whether this context is in this run, even if the run is over."""
     place = _place.get()

@@ -128,6 +128,13 @@ class Recorder:
             failed = end.status_code == c.STATUS_ERROR
             span.set_status(Status(_STATUSES[end.status_code], end.status_message if failed else None))
         span.end(end.end_ns)
+        if not end.work.node:
+            self._forget_rest(end.trace_id)
+
+    def _forget_rest(self, trace_id: bytes) -> None:
+        """A run that is over has nothing open: what seems so has lost its end on the way. Else this process would speak for it for ever."""
+        for key in [key for key in self._open if key[0] == trace_id]:
+            del self._open[key]
 
     def _log(self, line: LogLine) -> None:
         attributes = plain_attributes(line.attributes)

@@ -74,6 +74,7 @@ class Run:
         self._fields = name.fields()
         self._numbers: dict[str, Iterator[int]] = {}
         self._open: dict[str, _OpenTask] = {}
+        self._begun_ns = 0
         self._next_progress_s: dict[str, float] = {}
         # No lock: each step is one call of a dict or a counter, and a fork would leave a lock that nobody holds.
         self._pid = os.getpid()
@@ -93,6 +94,8 @@ class Run:
         from otel_bridge import carrying
 
         carrying.install()
+        if "ts" not in more:
+            more["ts"] = self._begun_ns = time.time_ns()
         self._tell_moment("flow_started", {**more, "params": params, "tags": tags, "parent": parent})
 
     def announce(self, **said: Any) -> None:
@@ -107,7 +110,7 @@ class Run:
         said = {key: value for key, value in more.items() if key not in ("params", "tags", "parent", "metadata")}
         said |= _started_under(more.get("parent"))
         stated, tags = more.get("metadata"), more.get("tags")
-        said["metadata"] = json_text({**run_metadata(), **stated}) if stated else metadata_text()
+        said["metadata"] = json_text({**run_metadata(), **_named(stated)}) if stated else metadata_text()
         if more.get("params") is not None:
             said["params"] = json_text(more["params"])
         if tags:
@@ -205,8 +208,17 @@ class Run:
             self._open[node] = open_task  # a thread may outlive its run; the end it comes to then is the one that counts
         self.is_over = True
         result = result or (c.RESULT_FAILURE if error is not None else "")
-        said = {**error_fields(error), **more, **({"result": result} if result else {})}
+        now_ns = time.time_ns()
+        said = {**error_fields(error), "ts": now_ns, **self._duration(now_ns), **more, **({"result": result} if result else {})}
         self._tell("flow_completed", Worth.END, said)
+
+    def _duration(self, now_ns: int) -> Fields:
+        """Nobody may have heard of its start: it was dropped, or heard by a bridge that is no more, in the process this was forked from."""
+        return {"duration_ms": (now_ns - self._begun_ns) / 1e6} if self._begun_ns else {}
+
+    def tell(self, event: str, said: Fields, node: str = "") -> None:
+        """Tell a moment as it is, by its name in lifecycle.EVENTS: one that changes nothing of what this process knows of the run."""
+        self._tell(event, Worth.START, {**said, **(self._names_of(node) if node else {})})
 
     def task_of(self, node: str) -> str:
         """Return the task that an open node is a run of, empty if it is not open."""
@@ -221,6 +233,10 @@ class Run:
         if "error" in said:  # with its traceback it is up to fifty times the rest
             size += sum(len(said[name]) for name in ("error", "traceback") if isinstance(said.get(name), str))
         bridge.put(worth, EVENT_BYTES + size, {"event": event, "ts": time.time_ns(), **self._fields, **said})
+
+
+def _named(metadata: Any) -> Mapping[str, Any]:
+    return metadata if isinstance(metadata, Mapping) else {"metadata": metadata}
 
 
 def _started_under(parent: Place | None) -> dict[str, str]:

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 
 from otel_bridge.guard import harmlessly
+from otel_bridge.held import held
 from otel_bridge.parcels import Parcel, Parcels
 from otel_bridge.transport import Answer, Transport
 
@@ -23,7 +24,11 @@ PATIENCE_AT_EXIT_S = 1.0
 LOOK_S = 0.05
 
 
-def wait_s(failures: int, retry_after_s: float, jitter: Callable[[float, float], float] = random.uniform) -> float:
+# Not the module's own numbers: a program that has seeded those expects them in its order.
+_uniform = random.SystemRandom().uniform
+
+
+def wait_s(failures: int, retry_after_s: float, jitter: Callable[[float, float], float] = _uniform) -> float:
     """Return how long to wait after so many failures in a row: what the server asks for, and a part that differs from process to process."""
     most_s = min(FIRST_WAIT_S * 2 ** min(failures - 1, 16), GREATEST_WAIT_S)  # 2 ** 1024 is more than a float holds: four hours of outage
     return retry_after_s + jitter(0.0, most_s)
@@ -75,9 +80,11 @@ class Sender:
         patient: False for a program that ends: it does not wait for a server that fails, or has not answered for PATIENCE_AT_EXIT_S.
         """
         until_s = time.monotonic() + timeout_s
-        if patient:
-            self._hurry()
-        with self._changed:
+        with held(self._changed, timeout_s) as is_held:  # not if the thread hangs in the store
+            if not is_held:
+                return False
+            if patient:
+                self._hurry()
             while not self.is_idle():
                 left_s = until_s - time.monotonic()
                 if left_s <= 0 or not (patient or self._is_promising()):
@@ -90,12 +97,14 @@ class Sender:
         return (self._in_hand is None or self._in_hand.place > 0) and self._parcels.is_delivered()
 
     def close(self) -> Parcel | None:
-        """Send no more; return what is in hand: nobody knows whether it arrived."""
-        with self._concluding, self._changed:
-            self._is_closed = True
+        """Send no more; return what is in hand: nobody knows whether it arrived. A thread that hangs in the store keeps what it has."""
+        self._is_closed = True
+        self._parcels.has_some.set()
+        with held(self._concluding) as is_concluded, held(self._changed) as is_held:
+            if not (is_concluded and is_held):
+                return None
             in_hand, self._in_hand = self._in_hand, None
             self._changed.notify_all()
-        self._parcels.has_some.set()
         return in_hand
 
     def _hurry(self) -> None:

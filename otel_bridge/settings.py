@@ -5,8 +5,9 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 from otel_bridge.switches import KEY_NAMES, URL_NAMES
@@ -54,8 +55,8 @@ def from_environment(environ: Mapping[str, str] = os.environ) -> BridgeSettings:
     """Read the settings. A value that cannot be used is warned of and its default stands: a program must not fail for them."""
     default = BridgeSettings()
     read = _Reader(environ)
-    return BridgeSettings(
-        url=_usable_url(read.first(URL_NAMES)),
+    stated = BridgeSettings(
+        url=read.first(URL_NAMES),
         api_key=read.first(KEY_NAMES),
         queue_bytes=read.number("FLOWSPAN_BRIDGE_QUEUE_BYTES", int, default.queue_bytes),
         parcel_bytes=read.number("FLOWSPAN_BRIDGE_PARCEL_BYTES", int, default.parcel_bytes),
@@ -65,7 +66,20 @@ def from_environment(environ: Mapping[str, str] = os.environ) -> BridgeSettings:
         heartbeat_s=read.number("FLOWSPAN_BRIDGE_HEARTBEAT_S", float, default.heartbeat_s),
         timeout_s=read.number("FLOWSPAN_BRIDGE_TIMEOUT_S", float, default.timeout_s),
         exit_s=read.number("FLOWSPAN_BRIDGE_EXIT_S", float, default.exit_s),
-        also=tuple(url.strip().rstrip("/") for url in environ.get("FLOWSPAN_BRIDGE_ALSO", "").split(",") if url.strip()),
+        also=tuple(environ.get("FLOWSPAN_BRIDGE_ALSO", "").split(",")),
+    )
+    return normalized(stated)
+
+
+def normalized(stated: BridgeSettings) -> BridgeSettings:
+    """Return settings as they can be used, whoever stated them: in code too a file or addresses may be given as text, and a key may be None."""
+    also: Any = stated.also
+    return replace(
+        stated,
+        url=_usable_url((stated.url or "").strip()),
+        api_key=(stated.api_key or "").strip(),
+        spool=_spool_file({SPOOL_NAME: str(stated.spool)}) if stated.spool is not None else None,
+        also=tuple(url.strip().rstrip("/") for url in (also.split(",") if isinstance(also, str) else also) if url.strip()),
     )
 
 
@@ -113,7 +127,10 @@ def _spool_file(environ: Mapping[str, str]) -> Path | None:
     if stated.lower() in NO_SPOOL:
         return None
     if stated:
-        return Path(stated).expanduser()
+        try:
+            return Path(stated).expanduser()
+        except RuntimeError:  # ~ of a user who is none
+            logger.warning("%s names no home; its default stands", SPOOL_NAME)
     cache = environ.get("XDG_CACHE_HOME") or environ.get("LOCALAPPDATA")
     try:
         folder = Path(cache) if cache else Path.home() / ".cache"

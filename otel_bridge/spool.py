@@ -14,8 +14,10 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
+from hashlib import sha256
 from pathlib import Path
 
+from otel_bridge.held import held
 from otel_bridge.parcels import Parcel
 from otel_bridge.worth import Worth
 
@@ -72,11 +74,11 @@ _LEFT = "SELECT count(*) FROM parcels WHERE teller = ?"
 class Spool:
     """A Store in one file, for any thread. A file that cannot be used is an OSError of `put`, a warning, and nothing elsewhere."""
 
-    def __init__(self, file: Path, most_bytes: int, url: str, clock: Callable[[], float] = time.time) -> None:
-        """most_bytes: of parcels. url: whom they are for; those of other addresses in the file are not sent. clock: of the leases, s."""
+    def __init__(self, file: Path, most_bytes: int, url: str, clock: Callable[[], float] = time.time, *, api_key: str = "") -> None:
+        """most_bytes: of parcels. url, api_key: whom they are for, and as whom; others in the file wait. clock: of the leases, s."""
         self._file = file
         self._most_bytes = most_bytes
-        self._url = _without_password(url)
+        self._url = _without_password(url) + _mark_of(api_key)
         self._clock = clock
         self._teller = secrets.token_hex(8)
         self._lock = threading.Lock()
@@ -179,7 +181,9 @@ class Spool:
     @contextmanager
     def _transaction(self, begin: str = "BEGIN IMMEDIATE") -> Iterator[sqlite3.Cursor]:
         """Whatever is wrong with the file is an OSError; it is then left alone for REST_S."""
-        with self._lock:
+        with held(self._lock) as is_held:
+            if not is_held:
+                raise OSError("another thread uses the spool and does not come back")
             if time.monotonic() < self._rests_until_s:
                 raise OSError("the spool rests")
             try:
@@ -269,3 +273,8 @@ def _without_password(url: str) -> str:
     scheme, slashes, rest = url.partition("://")
     authority, slash, path = rest.partition("/")
     return scheme + slashes + authority.rpartition("@")[2] + slash + path
+
+
+def _mark_of(api_key: str) -> str:
+    """Tell keys apart, too briefly to be guessed back: what was told with one project's key is not delivered with another's."""
+    return f"#{sha256(api_key.encode(errors='surrogatepass')).hexdigest()[:8]}" if api_key else ""

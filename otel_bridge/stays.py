@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -22,11 +23,12 @@ from otel_bridge.runs import Run, RunName
 class Stay:
     """Between `__enter__` and `__exit__` code is at a place, but for the times between `step_out` and `step_in`. This one is nowhere."""
 
-    __slots__ = ("_inside", "_outside", "place")
+    __slots__ = ("_inside", "_is_put_off", "_outside", "_pid", "place")
 
     def __init__(self) -> None:
         """Tell nothing yet."""
         self.place: Place | None = None
+        self._is_put_off = False
 
     def begin(self) -> Place | None:
         """Tell that it begins, and return where; None: nowhere, and nothing is told."""
@@ -36,16 +38,27 @@ class Stay:
         """Tell how it ended."""
 
     def __enter__(self) -> Place | None:
-        self._outside = current()
+        if self._is_put_off:
+            self._is_put_off = False
+            self.step_in()
+            return self.place
+        self._outside, self._pid = current(), os.getpid()
         self._inside = self.place = self.begin()
         if self.place is not None:
             enter(self.place)
         return self.place
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        if self.place is not None:
+        if self._is_put_off:
+            self.step_out()
+        elif self.place is not None:
             enter(self._outside)
-            self.end(self.place, error)
+            if os.getpid() == self._pid:  # what a forked child leaves goes on in its parent
+                self.end(self.place, error)
+
+    def put_off(self) -> None:
+        """Have its end not come with this block but with the next."""
+        self._is_put_off = True
 
     def step_out(self) -> None:
         """Leave for the time of a `yield`: what the consumer of a generator does is not done here."""

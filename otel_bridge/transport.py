@@ -117,7 +117,9 @@ class Transport:
 
 
 def _unreached(error: Exception) -> Answer:
-    return Answer(taken=False, again=True, reason=f"it cannot be reached: {str(error) or type(error).__name__}")
+    # That a header cannot be written is said by a ValueError with the header in it: the key. (Those of TLS are OSErrors as well.)
+    words = "" if isinstance(error, ValueError) and not isinstance(error, OSError) else str(error)
+    return Answer(taken=False, again=True, reason=f"it cannot be reached: {words or type(error).__name__}")
 
 
 def _answer_of(status: int, headers: Message, text: bytes) -> Answer:

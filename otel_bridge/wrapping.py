@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 import inspect
 import sys
-from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Generator
 from typing import Any, TypeVar, cast
 
 from otel_bridge.stays import Stay
@@ -28,10 +28,21 @@ def wrapped(function: F, begin: Begin) -> F:
 
 def _plain(function: Callable[..., Any], begin: Begin) -> Callable[..., Any]:
     def called(*args: Any, **kwargs: Any) -> Any:
-        with begin(args, kwargs):
-            return function(*args, **kwargs)
+        stay = begin(args, kwargs)
+        with stay:
+            made = function(*args, **kwargs)
+            if stay.place is None or not inspect.iscoroutine(made):
+                return made
+            stay.put_off()
+        return _awaited(made, stay)
 
     return called
+
+
+async def _awaited(made: Coroutine[Any, Any, Any], stay: Stay) -> Any:
+    """Await what a function that is no coroutine function, such as another decorator's, has returned."""
+    with stay:
+        return await made
 
 
 def _coroutine(function: Callable[..., Any], begin: Begin) -> Callable[..., Any]:

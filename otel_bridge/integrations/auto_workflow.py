@@ -77,19 +77,19 @@ def unbind() -> None:
 class _AutoWorkflowBus(Bus):
     """Knows the engine's context and definitions beside what its events say."""
 
-    def flow_started(self, payload: Payload) -> None:
+    def flow_started(self, name: str, payload: Payload) -> None:
         call, flow = _call.get(), str(payload["flow"])
         build_fn = getattr(call.flow, "build_fn", None) if call else None
         run = Run(RunName(str(payload["run_id"]), flow, definition_key(build_fn, flow)))
         if call is not None:
             call.bus, call.run = self, run
-        self.follow(run, params=_params(), **_described(build_fn))
+        self.follow(run, {"params": _params(), **_described(build_fn)})
 
-    def task_started(self, payload: Payload) -> None:
+    def task_started(self, name: str, payload: Payload) -> None:
         call, node = _call.get(), str(payload["node"])
         here = current()
         if call is None or call.build is None or here is None:
-            super().task_started(payload)
+            super().task_started(name, payload)
             return
         if not call.announced:
             call.announced = True
@@ -99,18 +99,18 @@ class _AutoWorkflowBus(Bus):
         here.run.begin_task(node, str(payload["task"]), **details)
         enter(Place(here.run, node))
 
-    def flow_completed(self, payload: Payload) -> None:
+    def flow_ended(self, name: str, payload: Payload) -> None:
         """The engine counts the tasks it was built with; a dynamic fan-out adds to them."""
         call = _call.get()
         if call is not None and call.build is not None:
             payload = {**payload, "tasks": len(call.build.invocations)}
-        super().flow_completed(payload)
+        super().flow_ended(name, payload)
 
-    def task_ended(self, payload: Payload) -> None:
+    def task_ended(self, name: str, payload: Payload) -> None:
         failure = _failure.get()
         if failure is not None and "error" in payload:
             payload = {**payload, "traceback": traceback_of(_innermost(failure))}
-        super().task_ended(payload)
+        super().task_ended(name, payload)
 
 
 def _params() -> Any:

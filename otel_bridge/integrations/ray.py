@@ -126,9 +126,9 @@ def perform(carried: Carried, function: Callable[..., Any], args: tuple[Any, ...
 def _begin(carried: Carried, function: Callable[..., Any]) -> Place:
     import ray
 
-    from otel_bridge.log_records import install_factory
+    from otel_bridge.log_records import follow_loggers
 
-    install_factory()
+    follow_loggers()
     carrying.install()
     task = function.__name__
     # Ray calls a function again under the same id: that is another try of the same node.

@@ -52,9 +52,11 @@ _originals: list[tuple[type, str, Method]] = []
 
 def bind() -> None:
     """Follow what this process enqueues and performs from now on. Raises ImportError without RQ. Bound twice is bound once."""
+    from rq import worker
     from rq.queue import Queue
-    from rq.worker import Worker
-    from rq.worker.base import BaseWorker
+
+    Worker = worker.Worker
+    BaseWorker = getattr(worker, "BaseWorker", Worker)  # RQ 1 has none
 
     if _originals:
         return

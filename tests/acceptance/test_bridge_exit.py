@@ -173,6 +173,24 @@ def test_a_provider_that_is_shut_down_after_the_bridge_holds_nobody_up(server: B
     assert time.monotonic() - began_s < 8
 
 
+# R173
+@pytest.mark.parametrize("before", ["", "tell('before'); "])
+def test_what_is_told_after_the_shutdown_is_not_said_to_have_arrived(before: str, server: BadServer, spool: Path) -> None:
+    done = run_program(f"{before}bridge.shutdown(); print(bridge.flush()); tell('after'); print(bridge.flush())", server.url, spool)
+
+    assert ("True\nFalse\n", "") == (done.stdout, done.stderr)
+    assert (all_of("before") if before else ({}, {})) == told(server.requests)
+
+
+# R173
+def test_settings_made_in_code_are_read_as_those_of_the_environment(server: BadServer, spool: Path) -> None:
+    code = f"bridge.configure(url={server.url + '/'!r}, api_key='s3cr3t' + chr(10), spool={str(spool)!r}); tell('r')"
+    done = run_program(code, "", spool)
+
+    assert ("", all_of("r")) == (done.stderr, told(server.requests))
+    assert {"Bearer s3cr3t"} == {request.headers["authorization"] for request in server.requests}
+
+
 def test_a_program_that_tells_nothing_starts_nothing(server: BadServer, spool: Path) -> None:
     done = run_program("import threading; print(threading.active_count(), 'opentelemetry' in sys.modules)", server.url, spool)
 

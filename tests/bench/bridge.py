@@ -104,7 +104,7 @@ _COSTS = """
 import json, logging, threading, time
 from opentelemetry.sdk.trace import TracerProvider
 from otel_bridge import LiveSpanProcessor, bridge
-from otel_bridge.log_records import install_factory
+from otel_bridge.log_records import follow_loggers
 from otel_bridge.places import Place, at
 from otel_bridge.runs import Run, RunName
 
@@ -133,7 +133,7 @@ def spans_of(provider):
 
 costs = {{"task": least(task), "line": least(lambda: run.log("a line of some length", node="task:1"))}}
 costs["bare logging"] = least(lambda: logger.info("a line of %s length", "some"))
-install_factory()
+follow_loggers()
 with at(Place(run, "task:1")):
     costs["logging"] = least(lambda: logger.info("a line of %s length", "some"))
 costs["bare span"] = least(spans_of(bare))

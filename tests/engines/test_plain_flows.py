@@ -51,6 +51,10 @@ IN_OTHER_PROCESSES = """
         process.join()
         with context.Pool(1) as pool:
             pool.map(carry(square), [6])
+            try:
+                pool.apply(lambda: 1)
+            except Exception as error:
+                assert "pickle" in str(error)
             pool.close()
             pool.join()
         square(7)
@@ -75,3 +79,57 @@ def test_other_processes_work_in_the_run_they_are_used_in(server: Server, progra
     assert 7 == len({node for node, task in tasks.items() if task["task_name"] == "square"})
     squares = sorted(message for node, _, message in lines_of(server, run) if node is not None and node.startswith("square"))
     assert [f"square of {number}" for number in (0, 1, 2, 3, 5, 6, 7)] == [line for line in squares if "square of" in line]
+
+
+POOL_OF_THE_FIRST = """
+    import functools
+    import multiprocessing
+    import os
+    import sys
+
+    from otel_bridge import flow, task
+    from otel_bridge.places import current
+
+    @functools.cache
+    def pool():
+        return multiprocessing.get_context("fork").Pool(1, maxtasksperchild=2)
+
+    @task
+    def load(day):
+        return current().run.run_id
+
+    def where(_):
+        return current()
+
+    @flow
+    def nightly(day):
+        return [*pool().map(load, [day]), *pool().imap(load, [day, day]), pool().apply(load, [day])]
+
+    @flow
+    @task
+    def fork():
+        child = os.fork()
+        if not child:
+            sys.exit()
+        os.waitpid(child, 0)
+        raise ValueError("the parent's own end")
+
+    runs = [nightly(day) for day in range(2)]
+    assert [1, 1, False] == [len(set(run)) for run in runs] + [runs[0][0] == runs[1][0]], runs
+    assert [None] * 5 == pool().map(where, range(5), 1)
+    pool().close()
+    pool().join()
+    try:
+        fork()
+    except ValueError:
+        print("failed")
+"""
+
+
+# R164 R166
+def test_a_pool_that_one_run_has_made_works_for_each_that_uses_it_and_a_forked_child_ends_nothing(server: Server, programs: Programs) -> None:
+    printed = programs.run(POOL_OF_THE_FIRST).stdout
+
+    counts = [len(tasks_of(server, run)) for run in runs_of(server, "nightly", 2)]
+    (forked,) = runs_of(server, "fork")
+    assert ("failed\n", [4, 4], "FAILED", {"fork:1": "FAILED"}) == (printed, counts, forked["status"], states_of(server, forked))

@@ -178,7 +178,7 @@ def test_what_was_wrapped_can_be_put_back(programs: Programs) -> None:
         """
         from otel_bridge.integrations import rq as ours
         from rq.queue import Queue
-        from rq.worker.base import BaseWorker
+        from rq.worker import BaseWorker
 
         def are_wrapped(): return [hasattr(method, "__wrapped__") for method in (Queue._enqueue_job, BaseWorker.perform_job)]
 

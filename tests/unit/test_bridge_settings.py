@@ -5,10 +5,11 @@ from __future__ import annotations
 import logging
 import os
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
-from otel_bridge.settings import BridgeSettings, from_environment
+from otel_bridge.settings import BridgeSettings, from_environment, normalized
 
 
 # R160
@@ -82,3 +83,27 @@ def test_the_key_is_not_in_what_is_printed_of_the_settings() -> None:
 
 def test_other_endpoints_are_listed_with_commas() -> None:
     assert ("http://a", "http://b/x") == from_environment({"FLOWSPAN_BRIDGE_ALSO": "http://a/, ,http://b/x"}).also
+
+
+# R173
+def test_what_is_stated_in_code_is_read_as_the_environment_is(caplog: pytest.LogCaptureFixture) -> None:
+    stated: dict[str, Any] = {"url": " http://flowspan/ ", "api_key": "s3cr3t\n", "spool": "/tmp/spool.db", "also": "http://a/"}
+    settings = normalized(BridgeSettings(**stated))
+    bad = normalized(BridgeSettings(url="flowspan:8000"))
+
+    assert ("http://flowspan", "s3cr3t", Path("/tmp/spool.db"), ("http://a",)) == (
+        settings.url,
+        settings.api_key,
+        settings.spool,
+        settings.also,
+    )
+    assert (False, 1) == (bad.is_on, len(caplog.records))
+    assert (settings, None) == (normalized(settings), normalized(BridgeSettings(spool=cast(Any, "off"))).spool)
+    assert "" == normalized(BridgeSettings(api_key=cast(Any, None))).api_key
+
+
+# R173
+def test_a_spool_in_the_home_of_nobody_is_warned_of_and_its_default_stands(caplog: pytest.LogCaptureFixture) -> None:
+    settings = from_environment({"FLOWSPAN_BRIDGE_SPOOL": "~no-such-user/spool.db", "XDG_CACHE_HOME": "/cache"})
+
+    assert (Path("/cache/flowspan/spool.db"), 1) == (settings.spool, len(caplog.records))

@@ -9,6 +9,7 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
+from multiprocessing.pool import ThreadPool
 from queue import SimpleQueue
 from typing import Any
 
@@ -57,6 +58,33 @@ def test_a_worker_that_is_started_for_a_run_stays_in_none(told: Told, pool: Thre
         outside = unplaced.run(pool.submit, here)
 
         assert ("", "") == outside.result()
+
+
+def _here(_: int) -> tuple[str, str]:
+    return here()
+
+
+def _asked_of(pool: ThreadPool) -> set[tuple[str, str]]:
+    """Return where each way to ask a pool of multiprocessing works."""
+    applied = [pool.apply(here), pool.apply_async(func=here).get(10)]
+    mapped = [*pool.map(_here, [1]), *pool.map_async(_here, [1]).get(10), *pool.starmap(_here, [(1,)])]
+    return {*applied, *mapped, *pool.imap(_here, [1]), *pool.imap(_here, [1, 2], 2), *pool.imap_unordered(_here, [1])}
+
+
+# R164 R166
+def test_a_pool_of_multiprocessing_that_a_run_has_made_works_for_others_too(told: Told) -> None:
+    with run("makes the pool") as first, ThreadPool(1) as pool:
+        by_first = _asked_of(pool)
+        unplaced = copy_context()
+        unplaced.run(enter, None)
+        with task("below"):
+            below = _asked_of(pool)
+        by_nobody = unplaced.run(_asked_of, pool)
+        with run("uses the pool") as second:
+            by_second = _asked_of(pool)
+
+    assert ({(first.run_id, "")}, {(first.run_id, "below:1")}) == (by_first, below)
+    assert ({("", "")}, {(second.run_id, "")}) == (by_nobody, by_second)
 
 
 class Listener(threading.Thread):
@@ -255,13 +283,15 @@ def test_process_pools_are_not_imported_for_programs_that_use_none() -> None:
         import sys
         from otel_bridge import carrying
         carrying.install()
-        print("concurrent.futures.process" in sys.modules, end=" ")
+        print({"concurrent.futures.process", "multiprocessing.pool"} & sys.modules.keys())
         from concurrent.futures import ProcessPoolExecutor
-        print(hasattr(ProcessPoolExecutor.submit, "__wrapped__"), ProcessPoolExecutor.__module__, end=" ")
+        from multiprocessing.pool import Pool, ThreadPool
+        def are_wrapped(): return [hasattr(method, "__wrapped__") for method in (ProcessPoolExecutor.submit, ThreadPool.apply_async)]
+        print(are_wrapped(), ProcessPoolExecutor.__module__)
         carrying.remove()
-        print(hasattr(ProcessPoolExecutor.submit, "__wrapped__"))
+        print(are_wrapped())
     """
 
     done = subprocess.run([sys.executable, "-c", "\n".join(map(str.strip, code.splitlines()))], capture_output=True, text=True, timeout=60)
 
-    assert ("False True concurrent.futures.process False\n", "") == (done.stdout, done.stderr)
+    assert ("set()\n[True, True] concurrent.futures.process\n[False, False]\n", "") == (done.stdout, done.stderr)

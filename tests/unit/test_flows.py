@@ -6,6 +6,8 @@ import asyncio
 import inspect
 import pickle
 import threading
+import time
+from contextvars import copy_context
 from datetime import date
 from typing import Any
 
@@ -232,6 +234,47 @@ def test_one_block_may_be_used_in_several_threads_at_once(told: Told) -> None:
     assert {"shared:1": "SUCCEEDED", "shared:2": "SUCCEEDED"} == told.states(r.run_id)
 
 
+def test_who_is_in_a_block_outside_of_any_run_ends_nothing_of_others(told: Told) -> None:
+    block, both_in = task("shared with strangers"), threading.Barrier(2, timeout=10)
+    places: list[Place | None] = []
+
+    def stranger() -> None:
+        with block:
+            both_in.wait()
+        places.append(current())
+
+    thread = threading.Thread(target=stranger)
+    thread.start()
+    with run("beside strangers") as r, block:
+        both_in.wait()
+        thread.join()
+        meanwhile = told.states(r.run_id)
+
+    assert ([None], {"shared with strangers:1": "RUNNING"}) == (places, meanwhile)
+    assert {"shared with strangers:1": "SUCCEEDED"} == told.states(r.run_id)
+
+
+def test_a_block_that_is_left_in_another_context_ends(told: Told) -> None:
+    block = run("left elsewhere")
+
+    r = copy_context().run(block.__enter__)
+    block.__exit__(None, None, None)
+
+    assert "SUCCEEDED" == told.run(r.run_id)["status"]
+
+
+def test_the_span_of_a_run_whose_start_nobody_remembers_begins_with_it(told: Told) -> None:
+    before_ns = time.time_ns()
+
+    with run("begun") as r:
+        inside_ns = time.time_ns()
+        with watching.configured(url=told.server.url):
+            r.end()
+
+    span = told.spans(r.run_id)["begun"]
+    assert before_ns <= int(span["startTimeUnixNano"]) <= inside_ns <= int(span["endTimeUnixNano"])
+
+
 def test_a_run_may_be_ended_with_another_word(told: Told) -> None:
     with run("skipped") as r:
         r.end(result="skip")
@@ -278,7 +321,7 @@ def test_what_has_no_text_harms_nobody(told: Told) -> None:
         log("and on", payload=Unspeakable())
 
     assert ["and on"] == [message for _, message in told.lines(r.run_id)]
-    assert "Unspeakable whose repr raises RuntimeError" in told.run(r.run_id)["params"]["thing"]
+    assert "<test_flows.Unspeakable>" == told.run(r.run_id)["params"]["thing"]
 
 
 # R172

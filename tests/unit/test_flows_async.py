@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine
 from contextlib import aclosing
-from typing import cast
+from typing import Any, TypeVar, cast
 
 import pytest
 
@@ -16,6 +16,8 @@ from tests import watching
 from tests.watching import Told
 
 told = watching.told
+
+T = TypeVar("T")
 
 
 def here() -> Place:
@@ -158,6 +160,52 @@ def test_an_async_generator_is_closed_once_when_its_loop_ends(told: Told, caplog
     assert (["endless:1"], {"endless:1": "SUCCEEDED"}) == (closed, told.states(r.run_id))
     assert [] == [record.message for record in caplog.records if record.name == "asyncio"]
     assert held is not None
+
+
+def undressed(function: Callable[..., Coroutine[Any, Any, T]]) -> Callable[..., Coroutine[Any, Any, T]]:
+    """Decorate as many do: what comes of it is no coroutine function, but returns coroutines."""
+
+    def dressed(*args: Any) -> Coroutine[Any, Any, T]:
+        log("called")
+        return function(*args)
+
+    return dressed
+
+
+@task
+@undressed
+async def fall(depth: int) -> str:
+    """Fall, and fail from a depth of two on."""
+    await asyncio.sleep(0)
+    if depth > 1:
+        raise ValueError("too deep")
+    return here().node
+
+
+# R159 R165
+def test_a_function_that_returns_a_coroutine_ends_with_it(told: Told) -> None:
+    @flow(run_id="fell")
+    @undressed
+    async def fell() -> str:
+        first, second = fall(1), fall(2)
+        log(f"then {await first}")
+        return await second
+
+    with pytest.raises(ValueError, match="deep"):
+        asyncio.run(fell())
+
+    assert ("FAILED", {"dressed:1": "SUCCEEDED", "dressed:2": "FAILED"}) == (told.run("fell")["status"], told.states("fell"))
+    assert [(None, "called"), ("dressed:1", "called"), ("dressed:2", "called"), (None, "then dressed:1")] == told.lines("fell")[:4]
+
+
+def test_outside_of_a_run_the_coroutine_is_the_functions_own() -> None:
+    async def made() -> None: ...
+
+    own = made()
+    through = task(lambda: own)()
+    own.close()
+
+    assert own is through
 
 
 def test_blocks_are_asynchronous_too_and_may_be_used_at_once(told: Told) -> None:

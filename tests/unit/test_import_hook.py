@@ -7,6 +7,7 @@ import importlib.util
 import inspect
 import sys
 from collections.abc import Iterator
+from importlib.machinery import PathFinder
 from pathlib import Path
 
 import pytest
@@ -67,6 +68,16 @@ def test_the_module_has_the_loader_it_would_have_had() -> None:
     assert module.__spec__ is not None
     assert [alone] * 2 == [type(module.__loader__), type(module.__spec__.loader)]
     assert "value = 7\n" == inspect.getsource(module)
+
+
+def test_a_finder_of_the_old_kind_is_passed_by_as_python_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "meta_path", [object(), PathFinder])
+    seen: list[str] = []
+    when_imported(NAME, lambda: seen.append(NAME))
+
+    importlib.import_module(NAME)
+
+    assert [NAME] == seen
 
 
 def test_a_module_that_is_not_there_fails_as_before() -> None:

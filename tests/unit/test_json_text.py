@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import json
+import time
+from argparse import Namespace
+from array import array
+from collections import deque
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from decimal import Decimal
+from enum import Enum
+from functools import partial
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
 from hypothesis import given
@@ -62,11 +70,23 @@ def test_what_json_has_no_word_for_is_said_as_text(value: object, said: str) -> 
 # R167
 def test_a_text_under_a_name_of_a_secret_is_masked() -> None:
     secrets = {"password": "a", "db_password": "b", "API-Key": b"c", "access_token": "d", "nested": {"client.secret": "f"}}
-    harmless = {"max_tokens": 5, "secretary": "Ann", "tokens": "g", "password": None, "keys": ["token"]}
+    camel = {"accessToken": "a", "clientSecret": "b", "dbPassword": "c", "APIToken": "d", "awsSecretAccessKey": "e", "xApiKey": "f"}
+    more = {"aws_secret_access_key": "a", "secret_key": "b", "access_key": "c", "passphrase": ["d"], "credentials": {"user": "e"}, "pwd": Odd()}
+    harmless = {
+        "max_tokens": 5,
+        "accessKeyId": "AK",
+        "token": 5,
+        "secret": True,
+        "secretary": "Ann",
+        "tokens": "g",
+        "password": None,
+        "keys": ["token"],
+    }
 
     masked = json.loads(json_text(secrets))
 
     assert {**dict.fromkeys(secrets, "***"), "nested": {"client.secret": "***"}} == masked
+    assert dict.fromkeys([*camel, *more], "***") == json.loads(json_text({**camel, **more}))
     assert {"password": "***"} == json.loads(json_text({"password": "alone"}))
     assert harmless == json.loads(json_text(harmless))
 
@@ -104,5 +124,74 @@ class Odd(Mapping[str, Any]):
 
 # R173
 def test_a_value_that_fails_when_it_is_looked_at_is_named() -> None:
-    assert {"odd": "<Odd whose repr raises RecursionError>"} == json.loads(json_text({"odd": Odd()}))
+    assert {"odd": f"<{__name__}.Odd>"} == json.loads(json_text({"odd": Odd()}))
     assert ("<Odd whose repr raises RecursionError>", "abc") == (describe(Odd()), cut("abc"))
+
+
+class Lazy:
+    """An object that asks a database when it is looked at."""
+
+    def __repr__(self) -> str:
+        raise AssertionError("asked")
+
+    def __len__(self) -> int:
+        raise AssertionError("asked")
+
+
+@dataclass
+class Config:
+    """Parameters in an object."""
+
+    rows: list[int]
+    password: str
+    hidden: str = field(default="h", repr=False)
+
+
+class Color(Enum):
+    RED = 1
+
+
+# R167
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        (Lazy(), f"<{__name__}.Lazy>"),
+        ({"of": Lazy()}, {"of": f"<{__name__}.Lazy>"}),
+        (Lazy().__repr__, "<builtins.method>"),
+        (partial(print, Lazy()), "<functools.partial>"),
+        (b"x" * 10_000_000, f"b'{'x' * 500}'… 9999500 bytes more"),
+        (bytearray(3), "bytearray(b'\\x00\\x00\\x00')"),
+        (deque([1, 2]), [1, 2]),
+        (array("i", [1, 2, 3]), "<array.array of 3>"),
+        (range(10), "range(0, 10)"),
+        (Config([1], "s3cr3t"), {"rows": [1], "password": "***"}),
+        (Namespace(a=1, password="s3cr3t"), {"a": 1, "password": "***"}),
+        (object(), "<builtins.object>"),
+        (UUID(int=1), "UUID('00000000-0000-0000-0000-000000000001')"),
+        (Color.RED, "<Color.RED: 1>"),
+        (KeyError("a"), "KeyError('a')"),
+    ],
+)
+def test_a_value_is_not_asked_for_more_than_is_shown(value: object, said: object) -> None:
+    assert said == json.loads(json_text(value))
+
+
+def test_a_proxy_is_not_asked_what_it_is() -> None:
+    def ask(proxy: Any) -> type:
+        raise AssertionError("asked")
+
+    proxy = type("Proxy", (), {"__class__": property(ask)})()
+
+    text = json_text(proxy)
+
+    assert f'"<{__name__}.Proxy>"' == text
+
+
+# R173
+def test_a_large_value_costs_what_is_shown_of_it() -> None:
+    values = [bytes(50_000_000), deque(range(1_000_000)), array("q", range(1_000_000)), dict.fromkeys(range(1_000_000)).keys()]
+    began_s = time.process_time()
+
+    json_text(values)
+
+    assert time.process_time() - began_s < 0.05

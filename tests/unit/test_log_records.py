@@ -9,8 +9,8 @@ from uuid import uuid4
 
 import pytest
 
-from otel_bridge import FlowspanHandler
-from otel_bridge.log_records import ignore_logger, install_factory, remove_factory
+from otel_bridge import FlowspanHandler, guard
+from otel_bridge.log_records import follow_loggers, ignore_logger, leave_loggers
 from otel_bridge.places import Place, at
 from otel_bridge.runs import Run, RunName
 from tests import watching
@@ -40,11 +40,11 @@ def log() -> Iterator[logging.Logger]:
 
 
 @pytest.fixture
-def factory() -> Iterator[None]:
+def followed() -> Iterator[None]:
     """Have records taken as in a program that is followed without a change."""
-    install_factory()
+    follow_loggers()
     yield
-    remove_factory()
+    leave_loggers()
 
 
 def lines(told: Told, run: Run) -> list[dict[str, Any]]:
@@ -78,36 +78,85 @@ def test_a_line_says_what_was_raised(told: Told, run: Run, log: logging.Logger) 
     assert line["payload"]["exception"].endswith("ValueError: bad ☃")
 
 
-def test_a_record_taken_by_the_factory_and_by_handlers_is_one_line(told: Told, run: Run, log: logging.Logger, factory: None) -> None:
+def test_a_record_that_is_followed_and_comes_to_handlers_is_one_line(told: Told, run: Run, log: logging.Logger, followed: None) -> None:
     log.addHandler(FlowspanHandler())
 
     with at(Place(run)):
         log.info("once")
-        logging.getLogger("tests.without_handler").error("by the factory alone")
+        logging.getLogger("tests.without_handler").error("without a handler")
 
-    assert ["once", "by the factory alone"] == [line["message"] for line in lines(told, run)]
+    assert ["once", "without a handler"] == [line["message"] for line in lines(told, run)]
+
+
+class Keeping(logging.Handler):
+    """Keeps what a record holds when it comes to a handler, as a formatter that writes all of it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.kept: list[set[str]] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.kept.append(set(vars(record)))
 
 
 # R173
-def test_the_factory_that_was_there_makes_the_records(factory: None) -> None:
-    remove_factory()
-    before = logging.getLogRecordFactory()
-    marked: list[str] = []
+def test_a_record_holds_nothing_of_ours(told: Told, run: Run, log: logging.Logger, followed: None) -> None:
+    keeping = Keeping()
+    log.addHandler(keeping)
+    log.info("outside of a run")
+    with at(Place(run)):
+        log.info("hello")
 
-    def theirs(*args: Any, **kwargs: Any) -> logging.LogRecord:
-        record = before(*args, **kwargs)
-        marked.append(record.name)
-        return record
+    assert keeping.kept[0] == keeping.kept[1]
 
-    logging.setLogRecordFactory(theirs)
-    try:
-        install_factory()
-        install_factory()
-        logging.getLogger("tests.theirs").error("hello")
-        remove_factory()
-        assert (["tests.theirs"], theirs) == (marked, logging.getLogRecordFactory())
-    finally:
-        logging.setLogRecordFactory(before)
+
+# R173
+def test_what_a_filter_of_a_logger_masks_or_silences_is_not_told(told: Told, run: Run, log: logging.Logger, followed: None) -> None:
+    def mask(record: logging.LogRecord) -> bool:
+        record.msg = record.msg.replace("s3cret", "***")
+        return "private" not in record.msg
+
+    log.addFilter(mask)
+    with at(Place(run)):
+        log.info("the key is s3cret")
+        log.info("private")
+
+    assert ["the key is ***"] == [line["message"] for line in lines(told, run)]
+
+
+# R173
+def test_a_record_made_by_hand_fails_nothing(told: Told, run: Run, followed: None) -> None:
+    before = guard.failures()
+
+    with at(Place(run)):
+        record = logging.makeLogRecord({"msg": "made of a dict"})
+        FlowspanHandler().handle(record)
+
+    assert (before, []) == (guard.failures(), lines(told, run))
+
+
+# R173
+def test_loggers_that_are_left_are_as_they_were() -> None:
+    before = logging.Logger.filter
+
+    follow_loggers()
+    follow_loggers()
+    leave_loggers()
+
+    assert before is logging.Logger.filter
+
+
+# R173
+def test_logging_prints_the_same_of_a_record_it_cannot_write(run: Run, followed: None, capsys: pytest.CaptureFixture[str]) -> None:
+    logger = logging.getLogger(f"tests.{uuid4().hex}")
+    logger.addHandler(logging.StreamHandler())
+    logger.propagate = False  # pytest's own handler raises
+
+    with at(Place(run)):
+        logger.error("%d", "no number")
+
+    printed = capsys.readouterr().err
+    assert ("no number" in printed, "otel_bridge" in printed) == (True, False)
 
 
 class Hostile:
@@ -126,7 +175,7 @@ def test_a_message_that_cannot_be_formatted_is_told_as_it_was_written(told: Told
     assert [message] == [line["message"] for line in lines(told, run)]
 
 
-def test_what_is_ignored_is_not_told(told: Told, run: Run, factory: None) -> None:
+def test_what_is_ignored_is_not_told(told: Told, run: Run, followed: None) -> None:
     ignore_logger("tests.noise")
 
     with at(Place(run)):

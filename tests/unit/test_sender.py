@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import gzip
+import random
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -65,6 +66,15 @@ def test_what_the_server_asks_for_is_the_least_and_not_the_same_for_everybody() 
     waits = [wait_s(1, 5.0) for _ in range(50)]
 
     assert 5.0 <= min(waits) < max(waits) <= 5.0 + FIRST_WAIT_S
+
+
+# R173
+def test_the_programs_own_random_numbers_stay_in_their_order() -> None:
+    before = random.getstate()
+
+    wait_s(3, 0.0)
+
+    assert before == random.getstate()
 
 
 def test_what_is_put_is_sent_in_its_order() -> None:
@@ -218,3 +228,34 @@ def test_two_processes_deliver_one_spool_together_and_no_parcel_twice(spool: Spo
 
         assert sorted(f"{number}".encode() for number in range(40)) == sorted(server.bodies)
         assert 2 == server.connections
+
+
+class HangingStore(Spool):
+    """A file in a home that hangs, until it is let go."""
+
+    def __init__(self, file: Path) -> None:
+        super().__init__(file, ROOM, "http://flowspan")
+        self.hangs, self.goes_on = threading.Event(), threading.Event()
+
+    def put(self, parcels: Sequence[Parcel]) -> Mapping[Worth, int]:
+        """Hang."""
+        self.hangs.set()
+        self.goes_on.wait(PATIENCE_S)
+        return super().put(parcels)
+
+
+# R173
+def test_a_file_that_hangs_holds_nobody_up_for_ever(tmp_path: Path) -> None:
+    store = HangingStore(tmp_path / "spool.db")
+    parcels = Parcels(ROOM, store)
+    with BadServer(status(503)) as server, sending(server, parcels) as sender:
+        put(parcels, "a")
+        assert store.hangs.wait(PATIENCE_S)
+        began_s = time.monotonic()
+        is_sent = sender.flush(0.1, patient=False)
+        parcels.close(sender.close())
+        waited_s = time.monotonic() - began_s
+        store.goes_on.set()
+
+    assert not is_sent
+    assert waited_s < PATIENCE_S / 2

@@ -153,6 +153,28 @@ def test_parcels_for_another_address_are_neither_sent_nor_forgotten(file: Path) 
     assert ["theirs"] == claimed(elsewhere)
 
 
+# R168
+def test_parcels_told_with_another_key_wait_for_a_process_that_has_it(file: Path) -> None:
+    told, other, keyless = (Spool(file, ROOM, URL, api_key=key) for key in ("s3cr3t-a", "s3cr3t-b", ""))
+    told.put([parcel("a")])
+    keyless.put([parcel("without")])
+
+    assert ([], ["without"]) == (claimed(other), claimed(keyless))
+    assert b"s3cr3t" not in file.read_bytes()
+    assert ["a"] == claimed(Spool(file, ROOM, URL, api_key="s3cr3t-a"))
+
+
+def test_a_thread_that_hangs_in_the_file_does_not_hold_up_the_others_for_ever(file: Path) -> None:
+    spool = Spool(file, ROOM, URL)
+
+    assert spool.pause(0.0)
+    with pytest.raises(OSError, match="another thread"):
+        spool.put([parcel("a")])
+    spool.resume()
+
+    assert {} == spool.put([parcel("b")])
+
+
 def test_a_full_spool_drops_the_least_useful_and_says_how_many_records_that_were(file: Path) -> None:
     spool = Spool(file, 4 * (ROW_BYTES + 100), URL)
     counts = {Worth.END: 1, Worth.LINE: 5, Worth.START: 3, Worth.SPAN: 1}

@@ -110,6 +110,15 @@ def test_an_address_where_nobody_is_may_be_tried_again(url: str) -> None:
     assert (False, True, False) == (answer.taken, answer.again, answer.is_answered)
 
 
+@pytest.mark.parametrize("key", ["s3cr3t\nkey", "s3cr3t-☃"])
+def test_a_key_that_no_header_can_hold_is_not_told_to_anybody(key: str) -> None:
+    with BadServer() as server:
+        answer = Transport(server.url, key, TIMEOUT_S).post("/v1/traces", BODY)
+
+    assert (False, True, []) == (answer.taken, answer.again, server.requests)
+    assert "s3cr3t" not in answer.reason and "☃" not in answer.reason
+
+
 @pytest.mark.parametrize(
     ("stated", "least_s", "most_s"),
     [

@@ -11,7 +11,7 @@ SEED = 2
 
 # R010 R011 R045 R048
 def test_what_was_acknowledged_before_a_kill_is_stored_once_and_folded(tmp_path: Path) -> None:
-    outcome = crash(tmp_path, rounds=4, seed=SEED)
+    outcome = crash(tmp_path, rounds=3, seed=SEED)
 
     assert outcome.is_right, str(outcome)
     assert outcome.account.acknowledged > 0

@@ -11,7 +11,7 @@ SEED = 3
 
 # R010 R011 R045 R048 R089 R093 R096
 def test_what_was_acknowledged_is_stored_once_folded_and_told_whatever_was_killed(tmp_path: Path) -> None:
-    outcome = crash(tmp_path, rounds=3, seed=SEED, storage="postgres", replicas=3)
+    outcome = crash(tmp_path, rounds=2, seed=SEED, storage="postgres", replicas=3)
 
     assert outcome.is_right, str(outcome)
     assert outcome.account.acknowledged > 0

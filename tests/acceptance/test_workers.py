@@ -136,23 +136,16 @@ def serve(*options: str, **environment: str) -> subprocess.CompletedProcess[str]
     return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
 
 
-# R093
-def test_each_of_several_workers_answers_on_the_one_port(server: Workers) -> None:
-    answers = server.ask_all(lambda number: server.begin(f"r{number}"), "/api/v1/events")
-
-    assert WORKERS == len(set(server.processes.values()))
-    assert {200} == set(answers)
-    assert ["RUNNING"] * len(answers) == [server.run(f"r{number}")["status"] for number in range(len(answers))]
-
-
 # R093 R150
-def test_metrics_are_those_of_all_workers_whoever_is_asked(server: Workers) -> None:
-    sent = server.ask_all(lambda number: server.begin(f"r{number}"), "/api/v1/events")
+def test_each_of_several_workers_answers_on_the_one_port_and_tells_the_metrics_of_all(server: Workers) -> None:
+    answers = server.ask_all(lambda number: server.begin(f"r{number}"), "/api/v1/events")
 
     stored = server.ask_all(lambda _: server.metric("stored_total", signal="events"), "/metrics")
     commits = server.ask_all(lambda _: server.metric("commit_requests_sum"), "/metrics")
 
-    assert ({len(sent)}, {len(sent)}) == (set(stored), set(commits))
+    assert (WORKERS, {200}) == (len(set(server.processes.values())), set(answers))
+    assert ["RUNNING"] * len(answers) == [server.run(f"r{number}")["status"] for number in range(len(answers))]
+    assert ({len(answers)}, {len(answers)}) == (set(stored), set(commits))
 
 
 # R093 R150

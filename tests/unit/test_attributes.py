@@ -7,7 +7,7 @@ import math
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from collector.attributes import MAX_DEPTH, TOO_DEEP, attributes_from_json, from_json, to_json
@@ -20,6 +20,7 @@ VALUES = st.recursive(LEAVES, lambda inner: st.one_of(st.lists(inner, max_size=4
 
 
 # R064
+@settings(max_examples=50)
 @given(VALUES)
 def test_any_value_is_read_back_with_its_types(value: Any) -> None:
     back = from_json(to_json(value))

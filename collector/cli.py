@@ -26,7 +26,12 @@ from collector.storage import Storage
 
 # Without markup: in it, "[env HOST]" is an unknown style and not shown.
 cli = typer.Typer(
-    add_completion=False, no_args_is_help=True, rich_markup_mode=None, help="Flowspan shows workflow runs live, whatever runs them."
+    add_completion=False,
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    help="Flowspan shows workflow runs live, whatever runs them.",
+    # They are of the light half (otel_bridge/command.py), which a program that is watched has without this one.
+    epilog="For programs to watch: `flowspan run python my_flow.py`, and `flowspan preload` for a PYTHONPATH that does the same.",
 )
 
 Host = Annotated[str | None, typer.Option(help="Address to listen on [env HOST, default 127.0.0.1]")]

@@ -53,6 +53,13 @@ def test_flowspan_run_says_what_it_cannot_start(programs: Programs) -> None:
     assert (2, True) == (nothing.returncode, "flowspan run python my_flow.py" in nothing.stderr)
 
 
+def test_the_help_of_the_whole_command_names_its_light_half(programs: Programs) -> None:
+    help_text = call(programs, sys.executable, "-m", "otel_bridge.command", "--help", PYTHONPATH=str(programs.root)).stdout
+
+    told = " ".join(help_text.split())
+    assert ("serve" in told, "flowspan run python my_flow.py" in told, "flowspan preload" in told) == (True, True, True)
+
+
 # R160
 def test_two_variables_of_auto_workflow_and_the_preload_path_are_enough(programs: Programs) -> None:
     program = str(programs.write(ONE_TASK))

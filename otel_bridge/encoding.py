@@ -27,19 +27,20 @@ _ENCODERS: dict[str, Encode] = {TRACES_PATH: encode_spans, LOGS_PATH: encode_log
 class Encoder:
     """Collects what is to be sent next. Used by one thread."""
 
-    def __init__(self) -> None:
-        """Nothing is collected yet."""
+    def __init__(self, *, is_wanted: bool = True) -> None:
+        """is_wanted: False where there is no Flowspan server to send to; then nothing is collected, and nothing encoded."""
+        self._is_wanted = is_wanted
         self._collected: dict[tuple[str, Worth], list[Any]] = {}
         # What could not be encoded: somebody put into an attribute what protobuf cannot hold.
         self.unencodable = 0
 
     def add_span(self, span: Any, worth: Worth) -> None:
         """Collect a finished span: a ReadableSpan."""
-        self._collected.setdefault((TRACES_PATH, worth), []).append(span)
+        self._add(TRACES_PATH, worth, span)
 
     def add_record(self, record: Any, worth: Worth) -> None:
         """Collect a log record, in the shape that this version of the SDK gives to exporters."""
-        self._collected.setdefault((LOGS_PATH, worth), []).append(record)
+        self._add(LOGS_PATH, worth, record)
 
     def take_parcels(self) -> Iterator[Parcel]:
         """Encode what was collected: starts before ends, so that a live page sees both."""
@@ -51,6 +52,10 @@ class Encoder:
     def take_beat(self) -> Parcel | None:
         """Encode the one record that was collected, a sign of life."""
         return next((Parcel(p.path, p.body, p.worth, p.records, is_beat=True) for p in self.take_parcels()), None)
+
+    def _add(self, path: str, worth: Worth, record: Any) -> None:
+        if self._is_wanted:
+            self._collected.setdefault((path, worth), []).append(record)
 
     def _encode(self, path: str, worth: Worth, records: Sequence[Any]) -> Iterator[Parcel]:
         try:

@@ -186,8 +186,7 @@ class Mapper:
 
     def _hand_on(self, tools: Tools) -> None:
         for parcel in tools.encoder.take_parcels():
-            if self._settings.is_on:
-                self._parcels.put(parcel)
+            self._parcels.put(parcel)
 
     def _tell_losses(self, tools: Tools) -> None:
         """Tell what was lost in every run that is open, as soon as somebody listens: it is there that somebody misses it."""
@@ -210,7 +209,7 @@ class Mapper:
         self._has_beaten = True
         tools.recorder.beat(self._settings.heartbeat_s)
         beat = tools.encoder.take_beat()
-        if beat is not None and self._settings.is_on:
+        if beat is not None:
             self._parcels.put_beat(beat)
 
     def _has_open(self, tools: Tools) -> bool:
@@ -223,7 +222,7 @@ def _load(settings: BridgeSettings) -> Tools:
     from otel_bridge.live_spans import LiveSpans
     from otel_bridge.recorder import Recorder
 
-    encoder = Encoder()
+    encoder = Encoder(is_wanted=settings.is_on)
     others = other_endpoints(settings) if has_other_endpoints(settings) else ()
     recorder = Recorder(encoder, settings.service_name, others)
     return Tools(encoder, recorder, LiveSpans(encoder, recorder.instance_id))

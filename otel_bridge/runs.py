@@ -181,7 +181,7 @@ class Run:
             said["duration_ms"] = (now_ns - begun.begun_ns) / 1e6
         if result == c.RESULT_TIMEOUT:
             said["result"] = result
-        self._tell(_TASK_ENDS.get(result, "task_err"), Worth.END, said, len(said.get("traceback", "")))
+        self._tell(_TASK_ENDS.get(result, "task_err"), Worth.END, said)
 
     def log(self, message: str, level: str | int = "INFO", node: str = "", payload: Any = None, **more: Any) -> None:
         """Tell a log line of the run, or of a task run. more: ts, in ns, if it is not of now; whatever else is kept beside it."""

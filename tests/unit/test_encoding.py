@@ -85,3 +85,11 @@ def test_a_sign_of_life_is_marked_as_one() -> None:
 
     assert beat is not None and (True, 1, LOGS_PATH) == (beat.is_beat, beat.records, beat.path)
     assert encoder.take_beat() is None
+
+
+def test_where_nobody_wants_parcels_nothing_is_kept_for_them() -> None:
+    encoder = Encoder(is_wanted=False)
+    encoder.add_span(object(), Worth.END)
+    encoder.add_record(object(), Worth.LINE)
+
+    assert ([], None, 0) == (list(encoder.take_parcels()), encoder.take_beat(), encoder.unencodable)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
+from typing import Any
 
 from collector.answers import Changes, RunNews, RunView
 from collector.app import _keep_running
@@ -62,9 +63,16 @@ async def tailing(storage: SqliteStorage) -> AsyncIterator[tuple[Tail, TroubledR
     """Run a tail over a reader that can be troubled."""
     reader = TroubledReader(storage.snapshot)
     tail = Tail(reader, Metrics(), 100)
-    running = asyncio.create_task(_keep_running("tail", tail.run, tail._metrics))
-    try:
+    async with beside(_keep_running("tail", tail.run, tail._metrics), reader):
         yield tail, reader
+
+
+@contextlib.asynccontextmanager
+async def beside(work: Coroutine[Any, Any, object], reader: SqlReader) -> AsyncIterator[None]:
+    """Have this work done within the block; close its reader at the end."""
+    running = asyncio.create_task(work)
+    try:
+        yield
     finally:
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)

@@ -19,6 +19,7 @@ from collector.testing.stories import run_of_flow
 from otel_bridge.facts import Fact
 from storage_plugins.sql.reader import SqlReader
 from storage_plugins.sqlite.storage import SqliteStorage
+from tests.tailing import beside
 
 PATIENCE_S = 60.0
 
@@ -47,13 +48,8 @@ async def tailing(storage: SqliteStorage, queue_size: int = 100) -> AsyncIterato
     """Run a tail over a reader that can be troubled."""
     reader = TroubledReader(storage.snapshot)
     tail = ListTail(reader, Metrics(), queue_size)
-    running = asyncio.create_task(tail.run())
-    try:
+    async with beside(tail.run(), reader):
         yield tail, reader
-    finally:
-        running.cancel()
-        await asyncio.gather(running, return_exceptions=True)
-        reader.close()
 
 
 def fold(storage: SqliteStorage, tail: ListTail, *facts: Fact) -> None:

@@ -9,12 +9,9 @@ import pytest
 from collector.answers import FlowSummary, Heard, LogEntry, RunSummary, RunView
 from collector.picture import FAILED, PENDING, RUNNING, SUCCEEDED, Attempt, Run, TaskRun, choose_tasks, culprit_of, extent_of
 from viewer import schemas
-from viewer.addresses import BadQuestion, run_address
+from viewer.addresses import run_address
 from viewer.display import head_of, log_row
-from viewer.levels import min_severity
-from viewer.login import local_path
 from viewer.present import LOST, STALE, browser_safe, flow_data, hint_of, log_data, run_data, summary_of, task_data
-from viewer.streams import encode_event
 from viewer.texts import clip, duration_text
 from viewer.waterfall import MOST_ROWS, row_id, task_line, window_of
 
@@ -281,30 +278,3 @@ def test_a_log_line_is_tied_to_the_row_of_its_task_run() -> None:
     row = log_row(LogEntry("id", START, 17, "", "boom", "", "load:1", None))
 
     assert (row_id("load:1"), "ERROR", "bad", "22:13:20.000") == (row.task_id, row.level, row.tone, row.time.text)
-
-
-# R103
-@pytest.mark.parametrize(("level", "number"), [(None, 0), ("", 0), ("info", 9), ("WARNING", 13), ("Error", 17)])
-def test_a_level_is_asked_for_by_its_usual_names(level: str | None, number: int) -> None:
-    assert number == min_severity(level)
-
-
-def test_a_level_that_is_none_is_refused() -> None:
-    with pytest.raises(BadQuestion):
-        min_severity("loud")
-
-
-# R148
-@pytest.mark.parametrize("target", ["//evil.example", "/\\evil.example", "/\t/evil.example", "https://evil.example", "", "/a\\b", "/\n/x"])
-def test_a_login_leads_nowhere_else(target: str) -> None:
-    assert "/flows" == local_path(target)
-
-
-# R148
-def test_a_login_leads_back_to_the_page_asked_for() -> None:
-    assert "/runs/a%2Fb?level=error" == local_path("/runs/a%2Fb?level=error")
-
-
-# R090
-def test_an_event_of_several_lines_stays_one_event() -> None:
-    assert "event: html\nid: 3\ndata: <p>\ndata: </p>\n\n" == encode_event("<p>\n</p>", name="html", event_id="3")

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict
 from typing import Any
 
-from otel_bridge import carrying
+from otel_bridge import bridge, carrying
 from otel_bridge import conventions as c
 from otel_bridge.environment import definition_key
 from otel_bridge.guard import harmlessly
@@ -26,6 +26,9 @@ _stand_ins: weakref.WeakKeyDictionary[Any, Any] = weakref.WeakKeyDictionary()
 # Id of a task -> its node, for those that wait for it. Ray's references cannot be referred to weakly; what is forgotten shows fewer edges.
 _nodes: dict[str, str] = {}
 MOST_NODES = 10_000
+# A worker is killed when its driver ends, which may be as soon as it has the result: what was told is on its way before that. Some 10 ms, and
+# the SDK's import with the first call; a server that fails is not waited for.
+HANDED_ON_S = 2.0
 
 
 def bind() -> None:
@@ -143,3 +146,4 @@ def _end(place: Place | None, error: BaseException | None) -> None:
         return
     is_stopped = error is not None and not isinstance(error, Exception)
     place.run.end_task(place.node, error=error, result=c.RESULT_CANCELLATION if is_stopped else "")
+    bridge.flush(HANDED_ON_S, patient=False)

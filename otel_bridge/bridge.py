@@ -98,9 +98,7 @@ class Bridge:
 
     def losses(self) -> Losses:
         """Return what never reached the server."""
-        mapper = self.mapper
-        counts = {"refused": self.sender.refused, "unmappable": mapper.unmappable, "unencodable": mapper.unencodable}
-        return losses_of(self.outbox.dropped(), self.parcels.dropped(), **counts)
+        return losses_of(self.outbox.dropped(), self.parcels.dropped(), refused=self.sender.refused, unmappable=self.mapper.unmappable)
 
     def _start(self) -> None:
         with self._starting:

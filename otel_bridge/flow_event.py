@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 from otel_bridge import conventions as c
-from otel_bridge.facts import RANK_STAMPED, RANK_TIMED, Work, harmless, short_key
+from otel_bridge.facts import RANK_STAMPED, RANK_TIMED, Attributes, Work, harmless, short_key
 from otel_bridge.identity import run_key
 from otel_bridge.timestamps import to_ns
 
@@ -25,7 +26,8 @@ class BadEvent(ValueError):
 class FlowEvent:
     """One event with its common fields read.
 
-    about: RUN, TASK or EITHER. time_ns: its own time or, with rank RANK_STAMPED, the receipt. used: the fields somebody has read.
+    about: RUN, TASK or EITHER. time_ns: its own time or, with rank RANK_STAMPED, the receipt. work, names: which run and task run, as facts
+    and as attributes; shared between events, never changed. used: the fields somebody has read.
     """
 
     payload: Mapping[str, Any]
@@ -34,14 +36,18 @@ class FlowEvent:
     rank: int
     event_id: str
     work: Work = field(default_factory=Work)
+    names: Attributes = field(default_factory=dict)
     used: set[str] = field(default_factory=set)
 
     def text(self, *names: str) -> str:
         """Return the first of these fields that is present, as text; a field that is not text or a number is an error."""
         for name in names:
-            value = self.get(name)
-            if isinstance(value, (str, int, float)) and not isinstance(value, bool):
-                return harmless(str(value))
+            self.used.add(name)
+            value = self.payload.get(name)
+            if isinstance(value, str):
+                return harmless(value)
+            if isinstance(value, (int, float)) and not isinstance(value, bool):
+                return str(value)
             if value is not None:
                 raise BadEvent(f"{name} must be text")
         return ""
@@ -104,8 +110,46 @@ def read_event(payload: Mapping[str, Any], about: str, received_ns: int) -> Flow
     if own_ns or payload.get("ts") is None:
         event.used.add("ts")
     event.event_id = event.text("event_id")
-    event.work = _read_work(event)
+    names = _names_of(payload, about)
+    event.work, event.names = names.work, names.attributes
+    event.used |= names.used
     return event
+
+
+@dataclass(frozen=True, slots=True)
+class _Names:
+    """What names the run and the task run of an event: the same for all events of a task run, which share it. used: the fields that say it."""
+
+    work: Work
+    attributes: Mapping[str, Any]
+    used: frozenset[str]
+
+
+# The fields that may name a run or a task run.
+_NAMING = ("run_id", "source", "generation", "flow", "flow_name", "flow_key", "task", "task_name", "node", "task_key")
+# Reading them is two thirds of what an event costs. More than so many characters of them are not remembered: at most 4 MB.
+MOST_REMEMBERED = 4096
+MOST_REMEMBERED_CHARS = 400
+
+
+def _names_of(payload: Mapping[str, Any], about: str) -> _Names:
+    values = [payload.get(name) for name in _NAMING]
+    chars = 0
+    for value in values:
+        if value is not None:
+            if type(value) is not str:  # 1 and True are one key of a cache
+                return _read_names(about, *values)
+            chars += len(value)
+    return _remembered_names(about, *values) if chars <= MOST_REMEMBERED_CHARS else _read_names(about, *values)
+
+
+def _read_names(about: str, *values: Any) -> _Names:
+    event = FlowEvent(payload=dict(zip(_NAMING, values, strict=True)), about=about, time_ns=0, rank=RANK_STAMPED, event_id="")
+    work = _read_work(event)
+    return _Names(work, name_attributes(work), frozenset(event.used))
+
+
+_remembered_names = lru_cache(MOST_REMEMBERED)(_read_names)
 
 
 def _read_work(event: FlowEvent) -> Work:
@@ -146,6 +190,20 @@ def _read_task(event: FlowEvent, work: Work) -> Work:
     return work
 
 
+def name_attributes(work: Work) -> dict[str, Any]:
+    """Return what names a run and a task run, as the conventions do."""
+    attributes: dict[str, Any] = {c.PIPELINE_RUN_ID: work.run_id}
+    named = {c.PIPELINE_NAME: work.flow_name, c.TASK_NAME: work.task_name, c.TASK_RUN_ID: work.node, c.TASK_KEY: work.task_key}
+    attributes |= {key: value for key, value in named.items() if value}
+    if work.flow_key != work.flow_name:
+        attributes[c.FLOW_KEY] = work.flow_key
+    if work.source != c.DEFAULT_SOURCE:
+        attributes[c.SOURCE] = work.source
+    if work.generation:
+        attributes[c.GENERATION] = work.generation
+    return attributes
+
+
 # Payload field -> attribute, for what is kept as it came.
 _KEPT = {
     "flow_id": c.FLOW_ID,
@@ -164,21 +222,13 @@ _KEPT = {
 
 
 def attributes_of(event: FlowEvent) -> dict[str, Any]:
-    """Name the run and the task as the conventions do, and keep every field that nothing else reads: a re-export loses nothing."""
-    work = event.work
-    attributes: dict[str, Any] = {c.PIPELINE_RUN_ID: work.run_id}
-    named = {c.PIPELINE_NAME: work.flow_name, c.TASK_NAME: work.task_name, c.TASK_RUN_ID: work.node, c.TASK_KEY: work.task_key}
-    attributes.update({key: value for key, value in named.items() if value})
-    if work.flow_key != work.flow_name:
-        attributes[c.FLOW_KEY] = work.flow_key
-    if work.source != c.DEFAULT_SOURCE:
-        attributes[c.SOURCE] = work.source
-    if work.generation:
-        attributes[c.GENERATION] = work.generation
-    attributes.update({key: event.get(name) for name, key in _KEPT.items() if event.payload.get(name) is not None and name not in event.used})
+    """Return what names the run and the task, and every field that nothing else reads: a re-export loses nothing."""
+    attributes = dict(event.names)
     description = event.get("description")
     if description is not None:
         attributes[c.TASK_DESCRIPTION if event.about == TASK else c.FLOW_DESCRIPTION] = description
-    unread = event.payload.keys() - event.used
-    attributes.update({c.EVENT_EXTRA + harmless(name): event.payload[name] for name in sorted(unread)})
+    for name in sorted(event.payload.keys() - event.used):
+        value = event.payload[name]
+        kept = _KEPT.get(name) if value is not None else None
+        attributes[kept or c.EVENT_EXTRA + harmless(name)] = value
     return attributes

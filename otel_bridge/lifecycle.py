@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from otel_bridge import conventions as c
 from otel_bridge.facts import RANK_TIMED, Fact, LogLine, SpanEnd, SpanEvent, SpanLink, SpanMoment, Work, harmless, short_key
-from otel_bridge.flow_event import EITHER, RUN, TASK, BadEvent, FlowEvent, attributes_of, event_name, read_event
+from otel_bridge.flow_event import EITHER, RUN, TASK, BadEvent, FlowEvent, attributes_of, event_name, name_attributes, read_event
 from otel_bridge.identity import run_span_id, task_span_id
 
 MAX_PROBLEM_CHARS = 200
@@ -75,7 +75,8 @@ def _moment(event: FlowEvent, meaning: _Meaning) -> SpanMoment:
 def _retry(event: FlowEvent, meaning: _Meaning) -> SpanMoment:
     """A retry notice speaks of a task run; without a node it stays on the run, and the fold finds the node it means."""
     if not event.text("node"):
-        event.work.role, event.work.node, event.work.attempt = c.ROLE_RUN, "", None
+        event.work = replace(event.work, role=c.ROLE_RUN, node="", attempt=None)
+        event.names = name_attributes(event.work)
     numbers = {c.ATTEMPT: event.number("attempt"), c.ATTEMPT_MAX: event.number("max")}
     counts = {key: int(number) for key, number in numbers.items() if number is not None}
     failure = _error_attributes(event)

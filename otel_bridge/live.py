@@ -8,61 +8,18 @@ It sends to the Flowspan server alone (FLOWSPAN_URL): that a span has begun, and
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from opentelemetry.context import Context
 from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
 
 from otel_bridge import bridge
 from otel_bridge.guard import harmlessly
-from otel_bridge.places import Place, current
+from otel_bridge.places import current
+from otel_bridge.span_news import MIN_AGE_S, MOST_BEGINNINGS, Begun, Ended, Pace
 from otel_bridge.worth import Worth
-
-if TYPE_CHECKING:
-    from otel_bridge.mapper import Tools
 
 # About what a span holds in memory: an object of the SDK, a dozen attributes.
 SPAN_BYTES = 2_000
-
-# A span shorter than this is over before anybody has seen it begin; only its end is told.
-MIN_AGE_S = 0.25
-# Beginnings a second; beyond, those that stay open are told when there is room.
-MOST_BEGINNINGS = 200.0
-
-
-@dataclass(frozen=True)
-class Pace:
-    """How many beginnings are told. min_age_s: of spans that have not ended by then. most_a_second: 0 = no limit."""
-
-    min_age_s: float = MIN_AGE_S
-    most_a_second: float = MOST_BEGINNINGS
-
-
-@dataclass(frozen=True, slots=True)
-class Begun:
-    """A span that has begun. place: the run and task it began in, if this program has any."""
-
-    span: ReadableSpan
-    place: Place | None
-    at_s: float
-    pace: Pace
-
-    def tell(self, tools: Tools) -> None:
-        """Hand over, in the mapper's thread."""
-        tools.live.begin(self)
-
-
-@dataclass(frozen=True, slots=True)
-class Ended:
-    """A span that is finished. is_told: False where an exporter of the program sends it to the Flowspan server already."""
-
-    span: ReadableSpan
-    is_told: bool
-
-    def tell(self, tools: Tools) -> None:
-        """Hand over, in the mapper's thread."""
-        tools.live.end(self)
 
 
 class LiveSpanProcessor(SpanProcessor):

@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 from weakref import ReferenceType, ref
-
-from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import ReadableSpan
-from opentelemetry.trace import NonRecordingSpan, SpanContext, set_span_in_context
 
 from otel_bridge import conventions as c
 from otel_bridge.encoding import Encoder
-from otel_bridge.live import Begun, Ended, Pace
+from otel_bridge.facts import LogLine, Resource, Scope
 from otel_bridge.places import Place
-from otel_bridge.recorder import Records
+from otel_bridge.readable_spans import ids_of, scope_of, span_end
+from otel_bridge.span_news import Begun, Ended, Pace
 from otel_bridge.worth import Worth
 
-# A program has one resource, or a few; who makes one for each request is not followed that far.
+if TYPE_CHECKING:
+    from opentelemetry.sdk.resources import Resource as SdkResource
+    from opentelemetry.sdk.trace import ReadableSpan
+    from opentelemetry.sdk.util.instrumentation import InstrumentationScope
+    from opentelemetry.trace import SpanContext
+
+# A program has one resource, or a few, and a scope for each library; who makes one for each request is not followed that far.
 MOST_RESOURCES = 100
+MOST_SCOPES = 1_000
 # How often a span is asked for attributes that its own thread is just changing.
 TRIES = 3
 
@@ -52,16 +57,27 @@ class _Queue:
         return self.tokens >= 1
 
 
+@dataclass(frozen=True, slots=True)
+class _Sender:
+    """A resource of the program, and as facts. of_beginnings names the process that gives the signs of life."""
+
+    known: SdkResource  # kept, so that its id stays its own
+    of_spans: Resource
+    of_beginnings: Resource
+
+
 class LiveSpans:
     """Holds a beginning until its span is old enough, and forgets it if the span ends before."""
 
     def __init__(self, encoder: Encoder, instance_id: str) -> None:
         """instance_id: the process whose signs of life speak for these spans."""
         self._encoder = encoder
-        self._instance = Resource({c.SERVICE_INSTANCE_ID: instance_id})
+        self._instance_id = instance_id
         self._open: dict[SpanKey, _Open] = {}
         self._queues: dict[Pace, _Queue] = {}
-        self._records: dict[int, tuple[Resource, Records]] = {}
+        self._resources: dict[int, _Sender] = {}
+        self._scopes: dict[InstrumentationScope | None, Scope] = {}
+        self._beginnings = Scope("flowspan")
 
     @property
     def open_spans(self) -> int:
@@ -81,8 +97,10 @@ class LiveSpans:
         """Take a finished span."""
         context = ended.span.context
         known = self._open.pop((context.trace_id, context.span_id), None) if context else None
-        if ended.is_told:
-            self._encoder.add_span(_placed(ended.span, known.place if known else None), Worth.SPAN)
+        if ended.is_told and context:
+            names = _names_of(known.place if known else None)
+            span = span_end(ended.span, context, names, self._sender_of(ended.span).of_spans, self._scope_of(ended.span))
+            self._encoder.add_span(span, Worth.SPAN)
 
     def forget_lost(self) -> None:
         """Forget spans that are over and whose end did not come here: nobody holds them, or a full queue dropped it.
@@ -124,6 +142,7 @@ class LiveSpans:
         span = known.span()
         if span is None:
             return
+        context = cast("SpanContext", span.context)
         attributes: dict[str, Any] = {
             **_names_of(known.place),
             **_attributes_of(span),
@@ -132,23 +151,36 @@ class LiveSpans:
         }
         if span.parent is not None:
             attributes[c.SPAN_PARENT_ID] = f"{span.parent.span_id:016x}"
-        record = self._records_of(span.resource).make(
-            timestamp=span.start_time,
-            context=set_span_in_context(NonRecordingSpan(cast(SpanContext, span.context))),
+        record = LogLine(
+            *ids_of(context),
+            span.start_time or 0,
+            None,
+            observed_ns=time.time_ns(),
             event_name=c.SPAN_EVENT_PREFIX + c.BEGUN,
+            flags=int(context.trace_flags),
             attributes=attributes,
+            resource=self._sender_of(span).of_beginnings,
+            scope=self._beginnings,
         )
         self._encoder.add_record(record, Worth.START)
 
-    def _records_of(self, resource: Resource) -> Records:
-        """Records are sent in the name of the span's own resource, and of the process that gives the signs of life."""
-        known = self._records.get(id(resource))
+    def _sender_of(self, span: ReadableSpan) -> _Sender:
+        known = self._resources.get(id(span.resource))
         if known is None:
-            if len(self._records) >= MOST_RESOURCES:
-                self._records.clear()
-            # The resource is kept too, so that its id stays its own.
-            known = self._records[id(resource)] = (resource, Records(resource.merge(self._instance)))
-        return known[1]
+            if len(self._resources) >= MOST_RESOURCES:
+                self._resources.clear()
+            attributes, schema_url = span.resource.attributes, span.resource.schema_url
+            living = Resource({**attributes, c.SERVICE_INSTANCE_ID: self._instance_id}, schema_url=schema_url)
+            known = self._resources[id(span.resource)] = _Sender(span.resource, Resource(attributes, schema_url=schema_url), living)
+        return known
+
+    def _scope_of(self, span: ReadableSpan) -> Scope:
+        known = self._scopes.get(span.instrumentation_scope)
+        if known is None:
+            if len(self._scopes) >= MOST_SCOPES:
+                self._scopes.clear()
+            known = self._scopes[span.instrumentation_scope] = scope_of(span.instrumentation_scope)
+        return known
 
 
 def _attributes_of(span: ReadableSpan) -> Mapping[str, Any]:
@@ -164,23 +196,3 @@ def _attributes_of(span: ReadableSpan) -> Mapping[str, Any]:
 def _names_of(place: Place | None) -> Mapping[str, Any]:
     """Return what makes a span part of the task run it began in."""
     return place.names() if place is not None else {}
-
-
-def _placed(span: ReadableSpan, place: Place | None) -> ReadableSpan:
-    """Return a copy that says which run and task it is in. The span itself stays as the program made it: others export it too."""
-    if place is None:
-        return span
-    return ReadableSpan(
-        name=span.name,
-        context=span.context,
-        parent=span.parent,
-        resource=span.resource,
-        attributes={**place.names(), **(span.attributes or {})},
-        events=span.events,
-        links=span.links,
-        kind=span.kind,
-        status=span.status,
-        start_time=span.start_time,
-        end_time=span.end_time,
-        instrumentation_scope=span.instrumentation_scope,
-    )

@@ -16,7 +16,7 @@ from otel_bridge.worth import Worth
 class Losses:
     """Records lost in this process so far. lines, starts, spans, ends: dropped because more was told than could be kept.
 
-    refused: by the server, for good. unmappable, unencodable: nobody could make sense of what was told.
+    refused: by the server, for good. unmappable: nobody could make sense of what was told.
     """
 
     lines: int = 0
@@ -25,7 +25,6 @@ class Losses:
     ends: int = 0
     refused: int = 0
     unmappable: int = 0
-    unencodable: int = 0
 
     @property
     def total(self) -> int:
@@ -52,14 +51,13 @@ _WORDS = {
     "ends": "ends (more was told than could be kept)",
     "refused": "records that the server refused",
     "unmappable": "that could not be understood",
-    "unencodable": "that could not be encoded",
 }
 
 
-def losses_of(*dropped: Mapping[Worth, int], refused: int = 0, unmappable: int = 0, unencodable: int = 0) -> Losses:
+def losses_of(*dropped: Mapping[Worth, int], refused: int = 0, unmappable: int = 0) -> Losses:
     """Return what these counts come to. dropped: by each of the places where something waits."""
     lines, starts, spans, ends = (sum(counts.get(worth, 0) for counts in dropped) for worth in Worth)
-    return Losses(lines, starts, spans, ends, refused, unmappable, unencodable)
+    return Losses(lines, starts, spans, ends, refused, unmappable)
 
 
 def loss_line(losses: Losses, run_key: bytes) -> LogLine:

@@ -7,20 +7,21 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ParamSpec
+from typing import Any, ParamSpec
+from uuid import uuid4
 
+from otel_bridge.encoding import Encoder
+from otel_bridge.endpoints import other_endpoints
 from otel_bridge.guard import harmlessly
 from otel_bridge.lifecycle import facts_of
+from otel_bridge.live_spans import LiveSpans
 from otel_bridge.loading import importing
 from otel_bridge.losses import Losses, loss_line
 from otel_bridge.outbox import Outbox
 from otel_bridge.parcels import Parcels
+from otel_bridge.recorder import Recorder
+from otel_bridge.resource import resource_of
 from otel_bridge.settings import BridgeSettings
-
-if TYPE_CHECKING:  # the SDK: 150 ms of import, paid by this thread
-    from otel_bridge.encoding import Encoder
-    from otel_bridge.live_spans import LiveSpans
-    from otel_bridge.recorder import Recorder
 
 logger = logging.getLogger(__name__)
 
@@ -28,13 +29,17 @@ P = ParamSpec("P")
 
 # How much is mapped before what came of it is handed on.
 MOST_ITEMS = 2_000
+# The part of a program's time that mapping may take: a round that took 1 ms of the interpreter is followed by a rest of 100. What a busy
+# program tells goes in few rounds, then, at most so long apart; what is told now and then goes at once.
+SHARE = 0.01
+MOST_REST_S = 0.5
 # How often what was lost is told, at most: it may go on being lost.
 LOSSES_S = 1.0
 
 
 @dataclass(frozen=True)
 class Tools:
-    """What mapping needs of the SDK."""
+    """What maps: made in the mapper's thread, because what the environment asks of the SDK loads it, 150 ms."""
 
     encoder: Encoder
     recorder: Recorder
@@ -78,7 +83,7 @@ class Mapper:
             self._thread = thread
 
     def wait_until_loaded(self, timeout_s: float) -> None:
-        """Wait until the SDK is imported: it cannot be any more once the interpreter has begun to end its threads."""
+        """Wait until the SDK is imported, where it is needed: it cannot be any more once the interpreter has begun to end its threads."""
         if self._thread is not None:
             self._is_loaded.wait(timeout_s)
 
@@ -109,11 +114,6 @@ class Mapper:
         if self._thread is not None:
             self._thread.join(timeout_s)
 
-    @property
-    def unencodable(self) -> int:
-        """Return how many records could not be encoded."""
-        return self._tools.encoder.unencodable if self._tools is not None else 0
-
     def _hurry(self) -> None:
         self._is_hurried.set()
         self._outbox.has_some.set()
@@ -132,12 +132,15 @@ class Mapper:
         with importing:
             self._tools = tools = _load(self._settings)
         self._is_loaded.set()
+        rested_s = 0.0
         while not self._is_closed:
             # A hurry that came during the last round has had its bell silenced by it.
             if self._is_hurried.is_set() or self._outbox.has_some.wait(self._until_due_s(tools)):
-                self._is_hurried.wait(self._settings.gather_s)
+                self._is_hurried.wait(max(self._settings.gather_s, rested_s - time.monotonic()))
             self._is_hurried.clear()
+            began_s = time.thread_time()
             self._map_round(tools)
+            rested_s = time.monotonic() + min((time.thread_time() - began_s) / SHARE, MOST_REST_S, self._settings.heartbeat_s / 4)
         self._map_round(tools)
         if self._has_beaten:
             tools.recorder.beat(self._settings.heartbeat_s, is_last=True)
@@ -217,12 +220,6 @@ class Mapper:
 
 
 def _load(settings: BridgeSettings) -> Tools:
-    from otel_bridge.encoding import Encoder
-    from otel_bridge.endpoints import has_other_endpoints, other_endpoints
-    from otel_bridge.live_spans import LiveSpans
-    from otel_bridge.recorder import Recorder
-
-    encoder = Encoder(is_wanted=settings.is_on)
-    others = other_endpoints(settings) if has_other_endpoints(settings) else ()
-    recorder = Recorder(encoder, settings.service_name, others)
-    return Tools(encoder, recorder, LiveSpans(encoder, recorder.instance_id))
+    encoder, instance_id = Encoder(is_wanted=settings.is_on), str(uuid4())
+    resource = resource_of(settings.service_name, instance_id)
+    return Tools(encoder, Recorder(encoder, resource, other_endpoints(settings, resource)), LiveSpans(encoder, instance_id))

@@ -1,55 +1,60 @@
-"""Facts become spans and log records of the SDK: a run a root span, a task run its child, a log line an event of it and a record."""
+"""Facts become finished spans and log records: a run a root span, a task run its child, a log line an event of it and a record."""
 
 from __future__ import annotations
 
-import uuid
-from collections.abc import Mapping, Sequence
-from typing import Any, cast
-
-from opentelemetry._logs import SeverityNumber
-from opentelemetry.context import Context
-from opentelemetry.sdk._logs import LoggerProvider
-from opentelemetry.sdk._logs.export import SimpleLogRecordProcessor
-from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor, TracerProvider
-from opentelemetry.sdk.trace.sampling import Decision
-from opentelemetry.trace import Link, NonRecordingSpan, Span, SpanContext, SpanKind, Status, StatusCode, TraceFlags, set_span_in_context
+import time
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 from otel_bridge import conventions as c
-from otel_bridge.computed_ids import ComputedIds
 from otel_bridge.encoding import Encoder
-from otel_bridge.facts import Fact, LogLine, SpanEnd, SpanMoment, harmless
+from otel_bridge.facts import Fact, LogLine, Resource, Scope, SpanEnd, SpanEvent, SpanLink, SpanMoment, harmless
 from otel_bridge.json_text import json_text
 from otel_bridge.lifecycle import links_of
+from otel_bridge.sampling import Sampling
 from otel_bridge.worth import Worth
 
-SCOPE = "flowspan"
-_SAMPLED = TraceFlags(TraceFlags.SAMPLED)
-_STATUSES = {c.STATUS_UNSET: StatusCode.UNSET, c.STATUS_OK: StatusCode.OK, c.STATUS_ERROR: StatusCode.ERROR}
-# Decisions of the sampler that are remembered: one a run.
-MOST_DECISIONS = 10_000
+if TYPE_CHECKING:  # the SDK: 150 ms of import, for other endpoints only
+    from otel_bridge.sdk_spans import SdkSpans
+
+# Of a finished span the last so many events are kept, as by the SDK (OTEL_SPAN_EVENT_COUNT_LIMIT); its log lines are records as well.
+MOST_EVENTS = 128
+# W3C Trace Context, trace-flags: sampled.
+_SAMPLED = 0x1
 
 SpanKey = tuple[bytes, bytes]
 
 
-class Recorder:
-    """Turns facts into what the SDK exports. Used by one thread: it makes the spans, whenever they were told."""
+@dataclass(slots=True)
+class _Open:
+    """A span that has begun: what its end does not say again."""
 
-    def __init__(self, encoder: Encoder, service_name: str, others: Sequence[SpanProcessor]) -> None:
-        """encoder: takes what goes to the Flowspan server. others: take finished spans, for endpoints that know no running ones."""
-        self.instance_id = str(uuid.uuid4())
+    name: str
+    start_ns: int
+    parent_span_id: bytes
+    attributes: Mapping[str, Any]
+    events: deque[SpanEvent] = field(default_factory=lambda: deque(maxlen=MOST_EVENTS))
+    dropped_events: int = 0
+
+    def note(self, name: str, attributes: Mapping[str, Any], time_ns: int) -> None:
+        """Keep an event; when there are too many, the oldest goes."""
+        self.dropped_events += len(self.events) == self.events.maxlen
+        self.events.append(SpanEvent(time_ns, name, attributes))
+
+
+class Recorder:
+    """Turns facts into what is sent. Used by one thread: it holds what has begun, whoever told it."""
+
+    def __init__(self, encoder: Encoder, resource: Resource, others: SdkSpans | None = None) -> None:
+        """encoder: takes what goes to the Flowspan server. resource: who sends it. others: takes finished spans, for other endpoints."""
         self._encoder = encoder
-        resource = Resource.create({c.SERVICE_NAME: service_name} if service_name else {})
-        self._resource = resource.merge(Resource({c.SERVICE_INSTANCE_ID: self.instance_id}))
-        self._ids = ComputedIds()
-        self._spans = TracerProvider(resource=self._resource, id_generator=self._ids, shutdown_on_exit=False)
-        self._spans.add_span_processor(_Finished(encoder))
-        for other in others:
-            self._spans.add_span_processor(other)
-        self._tracer = self._spans.get_tracer(SCOPE)
-        self._records = Records(self._resource)
-        self._open: dict[SpanKey, Span] = {}
-        self._decisions: dict[bytes, bool] = {}
+        self._resource = resource
+        self._scope = Scope("flowspan")
+        self._others = others
+        self._sampling = Sampling()
+        self._open: dict[SpanKey, _Open] = {}
 
     @property
     def open_spans(self) -> int:
@@ -62,12 +67,12 @@ class Recorder:
         return {trace_id for trace_id, _ in self._open}
 
     def record(self, fact: Fact) -> None:
-        """Turn one fact into what is exported."""
-        if isinstance(fact, SpanMoment) and self._is_sampled(fact.trace_id, fact.name):
+        """Turn one fact into what is sent. It is the recorder's from now on: it becomes what it was still missing."""
+        if isinstance(fact, SpanMoment) and self._sampling.has(fact.trace_id, fact.name):
             self._begin_or_note(fact)
-        elif isinstance(fact, SpanEnd) and self._is_sampled(fact.trace_id, fact.name):
+        elif isinstance(fact, SpanEnd) and self._sampling.has(fact.trace_id, fact.name):
             self._end(fact)
-        elif isinstance(fact, LogLine) and self._is_sampled(fact.trace_id, ""):
+        elif isinstance(fact, LogLine) and self._sampling.has(fact.trace_id, ""):
             self._log(fact)
 
     def leave(self, trace_id: bytes, span_id: bytes) -> None:
@@ -77,24 +82,26 @@ class Recorder:
     def beat(self, interval_s: float, *, is_last: bool = False) -> None:
         """Record a sign of life of this process, or that it ends."""
         name = c.PROCESS_EXIT if is_last else c.PROCESS_HEARTBEAT
-        record = self._records.make(event_name=name, attributes={c.HEARTBEAT_INTERVAL_MS: round(interval_s * 1000)})
-        self._encoder.add_record(record, Worth.START)
+        attributes = {c.HEARTBEAT_INTERVAL_MS: round(interval_s * 1000)}
+        self._add_record(LogLine(b"", b"", 0, None, event_name=name, attributes=attributes), Worth.START)
 
     def flush(self, timeout_s: float) -> bool:
         """Have the other endpoints' processors send what they hold."""
-        return self._spans.force_flush(round(timeout_s * 1000))
+        return self._others is None or self._others.flush(timeout_s)
 
     def shutdown(self) -> None:
         """Flush and stop the other endpoints' processors."""
-        self._spans.shutdown()
+        if self._others is not None:
+            self._others.shutdown()
 
     def _begin_or_note(self, moment: SpanMoment) -> None:
         attributes = plain_attributes(moment.attributes)
         key = (moment.trace_id, moment.span_id)
-        if moment.kind == c.BEGUN and key not in self._open:
-            self._open[key] = self._start(moment, attributes, moment.time_ns)
-        elif moment.kind != c.BEGUN and key in self._open:
-            self._open[key].add_event(c.SPAN_EVENT_PREFIX + moment.kind, _beyond_names(attributes), moment.time_ns)
+        known = self._open.get(key)
+        if moment.kind != c.BEGUN and known is not None:
+            known.note(c.SPAN_EVENT_PREFIX + moment.kind, _beyond_names(attributes), moment.time_ns)
+        elif moment.kind == c.BEGUN and known is None:
+            self._open[key] = _Open(moment.name, moment.time_ns, moment.parent_span_id, attributes)
         said = {**attributes, c.SPAN_NAME: moment.name}
         if moment.kind == c.RETRIED and moment.work.role == c.ROLE_RUN:
             said[c.ROLE] = c.ROLE_RUN
@@ -102,32 +109,25 @@ class Recorder:
             said[c.SPAN_PARENT_ID] = moment.parent_span_id.hex()
         if moment.kind == c.BEGUN:
             said[c.SPAN_START_NS] = moment.time_ns
-        event_name = c.SPAN_EVENT_PREFIX + moment.kind
-        record = self._records.make(timestamp=moment.time_ns, context=_inside(*key), event_name=event_name, attributes=said)
-        self._encoder.add_record(record, Worth.START)
-
-    def _start(self, fact: SpanMoment | SpanEnd, attributes: Mapping[str, Any], start_ns: int) -> Span:
-        parent = _inside(fact.trace_id, fact.parent_span_id) if fact.parent_span_id else Context()
-        links = [Link(_context_of(link.trace_id, link.span_id)) for link in links_of(fact.attributes)]
-        kind = SpanKind.INTERNAL if fact.work.node else SpanKind.SERVER
-        self._ids.next_is(fact.trace_id, fact.span_id)
-        return self._tracer.start_span(fact.name, parent, kind, attributes, links, start_ns)
+        record = LogLine(*key, moment.time_ns, None, event_name=c.SPAN_EVENT_PREFIX + moment.kind, flags=_SAMPLED, attributes=said)
+        self._add_record(record, Worth.START)
 
     def _end(self, end: SpanEnd) -> None:
-        attributes = plain_attributes(end.attributes)
-        span = self._open.pop((end.trace_id, end.span_id), None) or self._start(end, attributes, end.start_ns or end.end_ns)
-        span.set_attributes(attributes)
-        for link in end.links:
-            if _context_of(link.trace_id, link.span_id) not in [known.context for known in getattr(span, "links", ())]:
-                span.add_link(_context_of(link.trace_id, link.span_id))
+        known = self._open.pop((end.trace_id, end.span_id), None)
+        begun = known or _Open(end.name, end.start_ns or end.end_ns, end.parent_span_id, {})
+        attributes = {**begun.attributes, **plain_attributes(end.attributes)}
         for event in end.events:
-            span.add_event(event.name, plain_attributes(event.attributes), event.time_ns)
+            begun.note(event.name, plain_attributes(event.attributes), event.time_ns)
             if event.name == c.EXCEPTION_EVENT and event.attributes.get(c.EXCEPTION_TYPE):
-                span.set_attribute(c.ERROR_TYPE, str(event.attributes[c.EXCEPTION_TYPE]))
-        if end.status_code != c.STATUS_UNSET:
-            failed = end.status_code == c.STATUS_ERROR
-            span.set_status(Status(_STATUSES[end.status_code], end.status_message if failed else None))
-        span.end(end.end_ns)
+                attributes[c.ERROR_TYPE] = harmless(str(event.attributes[c.EXCEPTION_TYPE]))
+        end.start_ns, end.parent_span_id, end.name = begun.start_ns, begun.parent_span_id, begun.name
+        end.status_message = harmless(end.status_message) if end.status_code == c.STATUS_ERROR else ""
+        end.attributes, end.links = attributes, _links(begun.attributes, end)
+        end.events, end.dropped_events = begun.events, begun.dropped_events
+        end.flags, end.resource, end.scope = _SAMPLED, self._resource, self._scope
+        self._encoder.add_span(end, Worth.END)
+        if self._others is not None:
+            self._others.add(end)
         if not end.work.node:
             self._forget_rest(end.trace_id)
 
@@ -137,75 +137,16 @@ class Recorder:
             del self._open[key]
 
     def _log(self, line: LogLine) -> None:
-        attributes = plain_attributes(line.attributes)
         body = harmless(line.body if isinstance(line.body, str) else json_text(line.body))
-        record = self._records.make(
-            timestamp=line.time_ns,
-            context=_inside(line.trace_id, line.span_id),
-            severity_number=SeverityNumber(line.severity_number),
-            severity_text=line.severity_text,
-            body=body,
-            event_name=line.event_name,
-            attributes=attributes,
-        )
-        self._encoder.add_record(record, Worth.LINE)
+        line.body, line.flags, line.attributes = body, _SAMPLED, plain_attributes(line.attributes)
+        self._add_record(line, Worth.LINE)
         span = self._open.get((line.trace_id, line.span_id))
         if span is not None:
-            span.add_event(c.LOG_EVENT, {"message": body, "level": line.severity_text}, line.time_ns)
+            span.note(c.LOG_EVENT, {"message": body, "level": line.severity_text}, line.time_ns)
 
-    def _is_sampled(self, trace_id: bytes, name: str) -> bool:
-        """Ask the sampler that OTEL_TRACES_SAMPLER names, once a trace: a run is told whole or not at all."""
-        known = self._decisions.get(trace_id)
-        if known is None:
-            if len(self._decisions) >= MOST_DECISIONS:
-                self._decisions.clear()
-            decision = self._spans.sampler.should_sample(None, int.from_bytes(trace_id, "big"), name).decision
-            known = self._decisions[trace_id] = decision is not Decision.DROP
-        return known
-
-
-class Records:
-    """Makes log records as exporters get them. The SDK's own way, whatever shape that has in its version."""
-
-    def __init__(self, resource: Resource) -> None:
-        """resource: who sends them."""
-        self._taken = _Taken()
-        provider = LoggerProvider(resource, shutdown_on_exit=False)
-        provider.add_log_record_processor(SimpleLogRecordProcessor(cast(Any, self._taken)))
-        self._logger = provider.get_logger(SCOPE)
-
-    def make(self, **said: Any) -> Any:
-        """Return a record that says this; the names are those of `Logger.emit`."""
-        self._logger.emit(**said)
-        return self._taken.last
-
-
-class _Taken:
-    """An exporter that keeps the last record."""
-
-    def __init__(self) -> None:
-        self.last: Any = None
-
-    def export(self, batch: Sequence[Any]) -> None:
-        self.last = batch[0]
-
-    def shutdown(self) -> None:
-        """Nothing is held."""
-
-    def force_flush(self, timeout_millis: int = 0) -> bool:
-        return True
-
-
-class _Finished(SpanProcessor):
-    def __init__(self, encoder: Encoder) -> None:
-        self._encoder = encoder
-
-    def on_end(self, span: ReadableSpan) -> None:
-        self._encoder.add_span(span, Worth.END)
-
-    def force_flush(self, timeout_millis: int = 30_000) -> bool:
-        """Nothing is held here. The SDK's own answer is None in some of its versions, which then reads as a failure."""
-        return True
+    def _add_record(self, record: LogLine, worth: Worth) -> None:
+        record.observed_ns, record.resource, record.scope = time.time_ns(), self._resource, self._scope
+        self._encoder.add_record(record, worth)
 
 
 def plain_attributes(attributes: Mapping[str, Any]) -> dict[str, Any]:
@@ -227,9 +168,7 @@ def _beyond_names(attributes: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in attributes.items() if not key.startswith("cicd.pipeline.")}
 
 
-def _inside(trace_id: bytes, span_id: bytes) -> Context:
-    return set_span_in_context(NonRecordingSpan(_context_of(trace_id, span_id)), Context())
-
-
-def _context_of(trace_id: bytes, span_id: bytes) -> SpanContext:
-    return SpanContext(int.from_bytes(trace_id, "big"), int.from_bytes(span_id, "big"), is_remote=True, trace_flags=_SAMPLED)
+def _links(begun: Mapping[str, Any], end: SpanEnd) -> tuple[SpanLink, ...]:
+    """Return where the span was started under, whether its beginning or its end says so."""
+    stated = links_of(begun)
+    return stated + tuple(link for link in end.links if link not in stated)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from collector.steady import at, log_line, run_begun, run_ended, task_begun, task_ended
 from otel_bridge import conventions as c
 from otel_bridge.facts import RANK_TIMED, Fact, LogLine, SpanMoment, Work
@@ -56,6 +58,6 @@ def plain_line(text: str, seconds: float, *, span: int = 0) -> LogLine:
 def run_of_flow(run_id: str, flow_key: str, seconds: float, **attributes: object) -> SpanMoment:
     """Return the beginning of a run of this flow."""
     begun = run_begun(run_id, seconds)
-    begun.work.flow_key = begun.work.flow_name = flow_key
+    begun.work = replace(begun.work, flow_key=flow_key, flow_name=flow_key)
     begun.attributes = attributes
     return begun

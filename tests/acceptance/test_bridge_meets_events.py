@@ -12,6 +12,7 @@ from otel_bridge.encoding import Encoder
 from otel_bridge.facts import SpanEnd
 from otel_bridge.lifecycle import facts_of
 from otel_bridge.recorder import Recorder
+from otel_bridge.resource import resource_of
 from tests.in_process import GZIP, PROTOBUF, Server, running
 
 RECORDINGS = sorted((Path(__file__).parents[1] / "recordings").glob("*.jsonl"))
@@ -47,7 +48,7 @@ def _recorded(name: str) -> list[dict[str, Any]]:
 def _bridge(server: Server, events: list[dict[str, Any]]) -> None:
     """Send what the bridge makes of these events."""
     encoder = Encoder()
-    recorder = Recorder(encoder, "test", ())
+    recorder = Recorder(encoder, resource_of("test", "instance"))
     for event in events:
         for fact in facts_of(event, event["ts"]):
             recorder.record(fact)
@@ -92,7 +93,7 @@ def test_a_run_told_by_the_bridge_by_events_and_by_both_looks_the_same(name: str
 # R159
 def test_a_run_is_a_root_span_a_task_its_child_and_a_link_leads_to_where_it_was_started() -> None:
     encoder = Encoder()
-    recorder = Recorder(encoder, "test", ())
+    recorder = Recorder(encoder, resource_of("test", "instance"))
     finished = [fact for event in _recorded("everything") for fact in facts_of(event, event["ts"]) if isinstance(fact, SpanEnd)]
     with running() as server:
         _bridge(server, _recorded("everything"))

@@ -1,23 +1,26 @@
-"""Records of the SDK become parcels: by worth, in pieces that a server takes, and one that cannot be encoded spoils no other."""
+"""Finished spans and log records become parcels: by worth, in pieces that a server takes, and one that cannot be encoded spoils no other."""
 
 from __future__ import annotations
 
 import gzip
+import struct
 
+import pytest
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
-from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import ReadableSpan
-from opentelemetry.trace import SpanContext, TraceFlags
 
 from otel_bridge.encoding import MOST_RECORDS, Encoder
+from otel_bridge.facts import RANK_OTLP, LogLine, SpanEnd
 from otel_bridge.parcels import LOGS_PATH, TRACES_PATH, Parcel
-from otel_bridge.recorder import Records
 from otel_bridge.worth import Worth
 
 
-def span(number: int) -> ReadableSpan:
-    return ReadableSpan(str(number), SpanContext(1, number, is_remote=False, trace_flags=TraceFlags(1)), start_time=1, end_time=2)
+def span(number: int, start_ns: int = 1) -> SpanEnd:
+    return SpanEnd(bytes(15) + b"1", number.to_bytes(8, "big"), 2, RANK_OTLP, start_ns=start_ns, name=str(number))
+
+
+def line(text: str) -> LogLine:
+    return LogLine(b"", b"", 1, text)
 
 
 def records_in(parcel: Parcel) -> list[str]:
@@ -31,11 +34,11 @@ def records_in(parcel: Parcel) -> list[str]:
 
 
 def test_records_go_by_their_worth_and_starts_before_ends() -> None:
-    encoder, records = Encoder(), Records(Resource({}))
+    encoder = Encoder()
     encoder.add_span(span(1), Worth.END)
     encoder.add_span(span(2), Worth.SPAN)
     for text, worth in (("start", Worth.START), ("line", Worth.LINE), ("another", Worth.LINE)):
-        encoder.add_record(records.make(body=text), worth)
+        encoder.add_record(line(text), worth)
 
     parcels = list(encoder.take_parcels())
 
@@ -59,14 +62,16 @@ def test_many_records_are_several_requests() -> None:
     assert [str(number) for number in range(1, 2 * MOST_RECORDS + 2)] == [name for parcel in parcels for name in records_in(parcel)]
 
 
-def test_a_record_that_cannot_be_encoded_is_counted_and_spoils_no_other() -> None:
+def test_a_record_that_cannot_be_encoded_is_refused_and_spoils_no_other() -> None:
     encoder = Encoder()
-    for number in (1, 2**64, 3):  # the second span's id has nine bytes
-        encoder.add_span(span(number), Worth.END)
+    encoder.add_span(span(1), Worth.END)
+    with pytest.raises(struct.error):
+        encoder.add_span(span(2, start_ns=-1), Worth.END)
+    encoder.add_span(span(3), Worth.END)
 
     parcels = list(encoder.take_parcels())
 
-    assert (["1", "3"], 1) == ([name for parcel in parcels for name in records_in(parcel)], encoder.unencodable)
+    assert ["1", "3"] == [name for parcel in parcels for name in records_in(parcel)]
 
 
 def test_the_same_records_are_the_same_bytes() -> None:
@@ -78,8 +83,8 @@ def test_the_same_records_are_the_same_bytes() -> None:
 
 
 def test_a_sign_of_life_is_marked_as_one() -> None:
-    encoder, records = Encoder(), Records(Resource({}))
-    encoder.add_record(records.make(event_name="beat"), Worth.START)
+    encoder = Encoder()
+    encoder.add_record(line("beat"), Worth.START)
 
     beat = encoder.take_beat()
 
@@ -89,7 +94,7 @@ def test_a_sign_of_life_is_marked_as_one() -> None:
 
 def test_where_nobody_wants_parcels_nothing_is_kept_for_them() -> None:
     encoder = Encoder(is_wanted=False)
-    encoder.add_span(object(), Worth.END)
-    encoder.add_record(object(), Worth.LINE)
+    encoder.add_span(span(1), Worth.END)
+    encoder.add_record(line("a line"), Worth.LINE)
 
-    assert ([], None, 0) == (list(encoder.take_parcels()), encoder.take_beat(), encoder.unencodable)
+    assert ([], None) == (list(encoder.take_parcels()), encoder.take_beat())

@@ -18,11 +18,11 @@ from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ALWAYS_ON
 from opentelemetry.trace import set_span_in_context
 
 from otel_bridge.encoding import Encoder
-from otel_bridge.live import Begun, Ended, Pace
 from otel_bridge.live_spans import LiveSpans
 from otel_bridge.parcels import LOGS_PATH, TRACES_PATH
 from otel_bridge.places import Place
 from otel_bridge.runs import Run, RunName
+from otel_bridge.span_news import Begun, Ended, Pace
 
 SOON, LATER = Pace(min_age_s=0, most_a_second=0), Pace(min_age_s=1, most_a_second=0)
 INSTANCE = "instance-1"

@@ -13,12 +13,12 @@ from opentelemetry.context import Context
 from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor, TracerProvider
 
 from otel_bridge import LiveSpanProcessor
-from otel_bridge.live import Begun, Pace
 from otel_bridge.losses import Losses
 from otel_bridge.mapper import Mapper
 from otel_bridge.outbox import Outbox
 from otel_bridge.parcels import Parcel, Parcels
 from otel_bridge.settings import BridgeSettings
+from otel_bridge.span_news import Begun, Pace
 from otel_bridge.worth import Worth
 from tests.in_process import PATIENCE_S
 from tests.ports import free_ports

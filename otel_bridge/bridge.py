@@ -1,24 +1,21 @@
 """The process's bridge: one for all that tells something here. Made when something is first told, by the environment or by `configure`.
 
-This is the only module with state of the process. It begins anew in a forked child, and ends with the interpreter.
+This is the only module with state of the process. It begins anew in a forked child (forks.py), and ends with the interpreter (exits.py).
 """
 
 from __future__ import annotations
 
-import atexit
 import logging
 import os
-import sys
 import threading
 import time
-from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from otel_bridge import settings as bridge_settings
+from otel_bridge.exits import are_threads_left, at_end, before_threads_end
+from otel_bridge.forks import IMPORT_S, Forks
 from otel_bridge.guard import harmlessly
-from otel_bridge.loading import importing
 from otel_bridge.losses import Losses, losses_of
 from otel_bridge.mapper import Mapper
 from otel_bridge.outbox import Outbox
@@ -34,10 +31,6 @@ if TYPE_CHECKING:  # SQLite: some programs need none
 logger = logging.getLogger(__name__)
 
 FLUSH_S = 10.0
-# How long a fork waits for modules that are just being imported, or a bridge that is just being made.
-IMPORT_S = 10.0
-# How long it waits for a spool that is just being written: longer than others may keep that waiting (spool.BUSY_S).
-SPOOL_S = 2.0
 
 
 class Bridge:
@@ -106,7 +99,8 @@ class Bridge:
                 return
             self.is_started = True
             try:
-                _at_exit()
+                at_end(shutdown)
+                _forks.watch()
                 self.mapper.start()
                 if self.settings.is_on:
                     self.sender.start()
@@ -189,39 +183,11 @@ def _set(made: Bridge) -> None:
     _current = made
 
 
-def _at_exit() -> None:
-    """Close when the interpreter ends. A child of multiprocessing ends without it: there its own finalizers are asked."""
-    util = sys.modules.get("multiprocessing.util")
-    process = sys.modules.get("multiprocessing.process")
-    if util is not None and process is not None and process.parent_process() is not None:
-        util.Finalize(None, shutdown, exitpriority=0)
-    if not _is_registered.is_set():
-        _is_registered.set()
-        atexit.register(shutdown)
-        _watch_forks()
-
-
-_is_registered = threading.Event()
-
-
-def _before_threads_end(callback: Callable[[], None]) -> None:
-    """Call back before the interpreter ends its threads, and with them every pool: the SDK uses one while it is imported, and a short
-    program may be over before that. There is no public way to be asked then; without it short programs may need `flush()`.
-    """
-    with suppress(RuntimeError):  # it ends already
-        import concurrent.futures.thread  # noqa: F401  # registers itself; who registers later is called earlier
-
-        register = getattr(threading, "_register_atexit", None)
-        if register is not None:
-            register(callback)
-
-
-@harmlessly
 def _load_in_time() -> None:
-    """Have the SDK loaded, if something was told or threads that are left may tell something: it cannot be imported any more then."""
-    if _current is None and not _are_threads_left():
+    """Have what mapping needs loaded, if something was told or threads that are left may tell something: it cannot be loaded any more then."""
+    if _current is None and not are_threads_left():
         return
-    if bridge().is_on and (_current_is_started() or _are_threads_left()):
+    if bridge().is_on and (_current_is_started() or are_threads_left()):
         bridge().mapper.start()
         bridge().mapper.wait_until_loaded(IMPORT_S)
 
@@ -230,48 +196,12 @@ def _current_is_started() -> bool:
     return _current is not None and _current.is_started
 
 
-def _are_threads_left() -> bool:
-    return any(not thread.daemon and thread is not threading.current_thread() for thread in threading.enumerate())
+def _begin_anew() -> None:
+    if _current is not None:
+        made = Bridge(_current.settings)
+        made.sender.begin_as(_current.sender)
+        _set(made)
 
 
-class _Forking:
-    """Keeps forks apart from what they must not interrupt: a module being imported, a bridge being made, a spool being written."""
-
-    def __init__(self) -> None:
-        self._holds_making = False
-        self._holds_import = False
-        self._paused: Spool | None = None
-
-    def before(self) -> None:
-        self._holds_making = _making.acquire(timeout=IMPORT_S)
-        self._holds_import = importing.acquire(timeout=IMPORT_S)
-        spool = _current.spool if _current is not None else None
-        self._paused = spool if spool is not None and spool.pause(SPOOL_S) else None
-
-    def after(self) -> None:
-        if self._paused is not None:
-            self._paused.resume()
-        if self._holds_import:
-            importing.release()
-        if self._holds_making:
-            _making.release()
-
-    def after_in_child(self) -> None:
-        """Begin anew: threads, locks and what waits belong to the parent."""
-        self.after()
-        if _current is not None:
-            made = Bridge(_current.settings)
-            made.sender.begin_as(_current.sender)
-            _set(made)
-
-
-def _watch_forks() -> None:
-    """Who registers last is called first before a fork: we must be, before the pools of concurrent.futures take their lock, because the
-    import that we wait for takes it too.
-    """
-    if hasattr(os, "register_at_fork"):
-        forking = _Forking()
-        os.register_at_fork(before=forking.before, after_in_parent=forking.after, after_in_child=forking.after_in_child)
-
-
-_before_threads_end(_load_in_time)
+_forks = Forks(_making, lambda: _current.spool if _current is not None else None, _begin_anew)
+before_threads_end(harmlessly(_load_in_time))

@@ -44,7 +44,7 @@ def span_message(span: SpanEnd) -> Message:
         number_field(b"\x60", span.dropped_events),
         *[field(b"\x6a", _link(link)) for link in span.links],
         number_field(b"\x70", span.dropped_links),
-        field(b"\x7a", status) if status else b"",
+        field(b"\x7a", status),
         _SPAN_FLAGS(0x0185, span.flags),
     ]
     return Message(span.resource, span.scope, b"".join(parts))

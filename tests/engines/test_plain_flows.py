@@ -21,6 +21,27 @@ def test_the_example_is_seen_whole(server: Server, programs: Programs) -> None:
     assert printed.splitlines() == [message for node, _, message in lines if node is not None and node.startswith("add up")]
 
 
+# R163
+def test_a_program_that_has_one_server_to_tell_loads_neither_the_sdk_nor_protobuf(server: Server, programs: Programs) -> None:
+    printed = programs.run(
+        """
+        import sys
+        from otel_bridge import flow, flush, log, task
+
+        @flow
+        def light():
+            with task("one"):
+                log("a line")
+
+        light()
+        print(flush(), sorted(name for name in sys.modules if name.partition(".")[0] in ("opentelemetry", "google")))
+        """
+    ).stdout
+
+    (run,) = runs_of(server, "light")
+    assert ("True []", {"one:1": "SUCCEEDED"}) == (printed.strip(), states_of(server, run))
+
+
 IN_OTHER_PROCESSES = """
     import multiprocessing
     import sys

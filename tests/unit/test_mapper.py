@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -34,10 +35,10 @@ def event(name: str, **said: Any) -> dict[str, Any]:
 class Mapping:
     """A mapper and what it is told; what it makes is taken away by the test."""
 
-    def __init__(self) -> None:
-        self.outbox = Outbox(SETTINGS.queue_bytes)
-        self.parcels = Parcels(SETTINGS.parcel_bytes, None)
-        self.mapper = Mapper(SETTINGS, self.outbox, self.parcels, Losses)
+    def __init__(self, settings: BridgeSettings) -> None:
+        self.outbox = Outbox(settings.queue_bytes)
+        self.parcels = Parcels(settings.parcel_bytes, None)
+        self.mapper = Mapper(settings, self.outbox, self.parcels, Losses)
         self.mapper.start()
 
     def tell(self, content: Any, worth: Worth = Worth.START) -> None:
@@ -55,12 +56,20 @@ class Mapping:
         return taken
 
 
+@contextmanager
+def mapping_of(settings: BridgeSettings) -> Iterator[Mapping]:
+    one = Mapping(settings)
+    try:
+        yield one
+    finally:
+        one.mapper.close(PATIENCE_S)
+        one.mapper.join(PATIENCE_S)
+
+
 @pytest.fixture
 def mapping() -> Iterator[Mapping]:
-    one = Mapping()
-    yield one
-    one.mapper.close(PATIENCE_S)
-    one.mapper.join(PATIENCE_S)
+    with mapping_of(SETTINGS) as one:
+        yield one
 
 
 @contextmanager
@@ -93,6 +102,23 @@ def test_signs_of_life_and_flushes_come_while_a_program_tells_faster_than_is_map
         is_flushed = mapping.mapper.flush(PATIENCE_S)
 
     assert (3, True) == (beats_in(parcels), is_flushed)
+
+
+# R162
+def test_what_a_busy_program_tells_waits_until_mapping_has_rested_or_somebody_waits_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("otel_bridge.mapper.SHARE", 1e-9)  # whatever a round took, it was too much
+    monkeypatch.setattr("otel_bridge.mapper.MOST_REST_S", PATIENCE_S)
+    with mapping_of(replace(SETTINGS, heartbeat_s=4 * PATIENCE_S)) as mapping:
+        mapping.tell(event("flow_started"))
+        mapping.take_until(lambda taken: {True, False} == {parcel.is_beat for parcel in taken})
+        mapping.tell(event("flow_completed"), Worth.END)
+        time.sleep(10 * SETTINGS.gather_s)
+        before = mapping.parcels.take()
+        is_flushed = mapping.mapper.flush(PATIENCE_S)
+        after = mapping.parcels.take()
+
+    assert (None, True) == (before, is_flushed)
+    assert after is not None and Worth.END == after.worth
 
 
 class Odd(ReadableSpan):

@@ -1,11 +1,16 @@
-"""What the recorder holds of what has begun and not ended."""
+"""What the recorder holds of what has begun and not ended, and what a finished span has of it."""
 
 from __future__ import annotations
+
+import gzip
+
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from otel_bridge.encoding import Encoder
 from otel_bridge.facts import Resource
 from otel_bridge.lifecycle import facts_of
-from otel_bridge.recorder import Recorder
+from otel_bridge.recorder import MOST_EVENTS, Recorder
+from otel_bridge.worth import Worth
 
 
 def test_with_its_run_a_task_run_whose_end_was_lost_is_forgotten() -> None:
@@ -18,3 +23,21 @@ def test_with_its_run_a_task_run_whose_end_was_lost_is_forgotten() -> None:
     recorder.record(*facts_of({"event": "flow_completed", "run_id": "one", "flow": "nightly"}, now_ns))
 
     assert (3, 1) == (begun, recorder.open_spans)
+
+
+# R159
+def test_a_finished_span_has_the_last_of_many_lines_and_says_how_many_more_there_were() -> None:
+    encoder, now_ns = Encoder(), 1_790_000_000_000_000_000
+    recorder = Recorder(encoder, Resource())
+    names = {"run_id": "one", "flow": "nightly", "task": "load", "node": "load:1"}
+    told = ["task_started", *["task_log"] * (MOST_EVENTS + 3), "task_ok"]
+    for number, event in enumerate(told):
+        recorder.record(*facts_of({"event": event, "message": f"line {number}", **names}, now_ns + number))
+
+    (ended,) = (parcel for parcel in encoder.take_parcels() if Worth.END == parcel.worth)
+
+    (envelope,) = ExportTraceServiceRequest.FromString(gzip.decompress(ended.body)).resource_spans
+    (span,) = envelope.scope_spans[0].spans
+    lines = [event.attributes[0].value.string_value for event in span.events]
+    assert (MOST_EVENTS, 3, "line 4", f"line {MOST_EVENTS + 3}") == (len(lines), span.dropped_events_count, lines[0], lines[-1])
+    assert (now_ns, now_ns + len(told) - 1) == (span.start_time_unix_nano, span.end_time_unix_nano)

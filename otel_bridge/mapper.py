@@ -188,8 +188,7 @@ class Mapper:
             content.tell(tools)
 
     def _hand_on(self, tools: Tools) -> None:
-        for parcel in tools.encoder.take_parcels():
-            self._parcels.put(parcel)
+        self._parcels.put(*tools.encoder.take_parcels())
 
     def _tell_losses(self, tools: Tools) -> None:
         """Tell what was lost in every run that is open, as soon as somebody listens: it is there that somebody misses it."""

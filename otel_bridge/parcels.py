@@ -80,12 +80,14 @@ class Parcels:
         self._lock = threading.RLock()
         self.has_some = Bell()
 
-    def put(self, parcel: Parcel) -> None:
-        """Keep a parcel."""
+    def put(self, *parcels: Parcel) -> None:
+        """Keep parcels: what is told at once is written at once, if it is written."""
+        if not parcels:
+            return
         with self._lock:
-            if not (self._is_held and self._move([parcel])):
-                self._waiting.append(parcel)
-                self._bytes += len(parcel.body)
+            if not (self._is_held and self._move(parcels)):
+                self._waiting.extend(parcels)
+                self._bytes += sum(len(parcel.body) for parcel in parcels)
                 self._make_room()
         self.has_some.set()
 

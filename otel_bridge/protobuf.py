@@ -36,7 +36,8 @@ def varint(number: int) -> bytes:
 
 def field(tag: bytes, content: bytes) -> bytes:
     """Return a field of bytes: text, bytes or a message."""
-    return tag + varint(len(content)) + content
+    size = len(content)
+    return tag + (_SMALL[size] if size < 0x80 else varint(size)) + content
 
 
 def number_field(tag: bytes, number: int) -> bytes:

@@ -151,12 +151,10 @@ class Recorder:
 
 def plain_attributes(attributes: Mapping[str, Any]) -> dict[str, Any]:
     """Return attributes as every version of the SDK takes them on spans: text, numbers, lists of text; anything else as JSON text."""
-    return {key: _plain(value) for key, value in attributes.items()}
+    return {key: harmless(value) if isinstance(value, str) else _plain(value) for key, value in attributes.items()}
 
 
 def _plain(value: Any) -> Any:
-    if isinstance(value, str):
-        return harmless(value)
     if isinstance(value, (bool, float)) or (isinstance(value, int) and -(2**63) <= value < 2**63):
         return value
     if isinstance(value, (list, tuple)) and all(isinstance(item, str) for item in value):

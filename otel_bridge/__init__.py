@@ -1,4 +1,4 @@
-"""The bridge: what a program imports to be seen. Every name is loaded when it is first used; the OpenTelemetry SDK, by a thread of the bridge.
+"""The bridge: what a program imports to be seen. Every name is loaded when it is first used; the OpenTelemetry SDK, where it is needed.
 
 With FLOWSPAN_URL (or AUTO_WORKFLOW_SERVER_URL) set, importing this package also has engines followed that are imported later (autobind.py).
 """

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from otel_bridge.facts import Resource
+from otel_bridge.guard import harmlessly
 from otel_bridge.settings import BridgeSettings, from_environment
 
 if TYPE_CHECKING:  # the SDK
@@ -23,6 +24,7 @@ _PROTOCOLS = ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL
 _GRPC_PORT = ":4317"
 
 
+@harmlessly
 def other_endpoints(settings: BridgeSettings, resource: Resource) -> SdkSpans | None:
     """Return what sends to each endpoint beside the Flowspan server, if there are any: the one OTEL_* names, and those of `settings.also`."""
     if not has_other_endpoints(settings):

@@ -23,7 +23,8 @@ RANK_OTLP = 2
 
 @dataclass(slots=True)
 class Work:
-    """What a span or log line is in a workflow: which run, which task run, which attempt, and who said so.
+    """What a span or log line is in a workflow: which run, which task run, which attempt, and who said so. Facts may share one: it is replaced,
+    never changed.
 
     run_key: 16 bytes, empty where only an ancestor names the run. attempt: None where the sender gave no number.
     role: one of conventions.ROLES. dialect: the table that recognised it.

@@ -127,8 +127,8 @@ class _Names:
 
 # The fields that may name a run or a task run.
 _NAMING = ("run_id", "source", "generation", "flow", "flow_name", "flow_key", "task", "task_name", "node", "task_key")
-# Reading them is two thirds of what an event costs. More than so many characters of them are not remembered: at most 4 MB.
-MOST_REMEMBERED = 4096
+# Reading them is two thirds of what an event costs. More than so many characters of them are not remembered: at most 2 MB, 6 of four-byte text.
+MOST_REMEMBERED = 1024
 MOST_REMEMBERED_CHARS = 400
 
 

@@ -29,8 +29,9 @@ P = ParamSpec("P")
 
 # How much is mapped before what came of it is handed on.
 MOST_ITEMS = 2_000
-# The part of a program's time that mapping may take: a round that took 1 ms of the interpreter is followed by a rest of 100. What a busy
-# program tells goes in few rounds, then, at most so long apart; what is told now and then goes at once.
+# The part of a program's time that mapping should take: a round that took 1 ms of the interpreter is followed by a rest of 100. What a busy
+# program tells goes in few rounds, then, which cost less; what is told now and then goes at once. A rest is at most so long, and a quarter of
+# a heartbeat, and over when the queue is half full.
 SHARE = 0.01
 MOST_REST_S = 0.5
 # How often what was lost is told, at most: it may go on being lost.
@@ -47,7 +48,7 @@ class Tools:
 
     def record(self, event: Mapping[str, Any]) -> None:
         """Map one flow event."""
-        for fact in facts_of(event, event["ts"]):
+        for fact in facts_of(event, time.time_ns()):  # where its own time is none
             self.recorder.record(fact)
 
 
@@ -64,7 +65,6 @@ class Mapper:
         self._is_loaded = threading.Event()
         self._is_told = threading.Event()
         self._changed = threading.Condition()
-        self._is_hurried = threading.Event()
         self._mapped_to = 0
         self._is_closed = False
         self._next_beat_s = 0.0
@@ -115,7 +115,7 @@ class Mapper:
             self._thread.join(timeout_s)
 
     def _hurry(self) -> None:
-        self._is_hurried.set()
+        self._outbox.is_urgent.set()
         self._outbox.has_some.set()
 
     @harmlessly
@@ -135,9 +135,9 @@ class Mapper:
         rested_s = 0.0
         while not self._is_closed:
             # A hurry that came during the last round has had its bell silenced by it.
-            if self._is_hurried.is_set() or self._outbox.has_some.wait(self._until_due_s(tools)):
-                self._is_hurried.wait(max(self._settings.gather_s, rested_s - time.monotonic()))
-            self._is_hurried.clear()
+            if self._outbox.is_urgent.is_set() or self._outbox.has_some.wait(self._until_due_s(tools)):
+                self._outbox.is_urgent.wait(max(self._settings.gather_s, rested_s - time.monotonic()))
+            self._outbox.is_urgent.clear()
             began_s = time.thread_time()
             self._map_round(tools)
             rested_s = time.monotonic() + min((time.thread_time() - began_s) / SHARE, MOST_REST_S, self._settings.heartbeat_s / 4)

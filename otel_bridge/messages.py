@@ -5,7 +5,7 @@ Field numbers are those of opentelemetry-proto 1.9 (trace.proto, logs.proto, com
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from struct import Struct
 from typing import NamedTuple
 
@@ -20,14 +20,14 @@ _SPAN_FLAGS = Struct("<HI").pack
 
 
 class Message(NamedTuple):
-    """A span or log record, encoded, and what its envelope says."""
+    """A span or log record, encoded, and the fields that its resource and its scope are in the envelope."""
 
-    resource: Resource
-    scope: Scope
+    resource: bytes
+    scope: bytes
     content: bytes
 
 
-def span_message(span: SpanEnd) -> Message:
+def span_message(span: SpanEnd) -> bytes:
     """Return a finished span. Raises struct.error for times and flags that are out of range."""
     status = text_field(b"\x12", span.status_message) + number_field(b"\x18", span.status_code)
     parts = [
@@ -47,10 +47,10 @@ def span_message(span: SpanEnd) -> Message:
         field(b"\x7a", status),
         _SPAN_FLAGS(0x0185, span.flags),
     ]
-    return Message(span.resource, span.scope, b"".join(parts))
+    return b"".join(parts)
 
 
-def record_message(line: LogLine) -> Message:
+def record_message(line: LogLine) -> bytes:
     """Return a log record. Raises struct.error for times and flags that are out of range."""
     body = any_value(line.body)
     parts = [
@@ -65,28 +65,32 @@ def record_message(line: LogLine) -> Message:
         field(b"\x52", line.span_id) if line.span_id else b"",
         text_field(b"\x62", line.event_name),
     ]
-    return Message(line.resource, line.scope, b"".join(parts))
+    return b"".join(parts)
 
 
-def request(messages: Iterable[Message]) -> bytes:
-    """Return one request with these messages, all spans or all log records, in their order within each scope of each resource."""
-    resources: dict[int, tuple[Resource, dict[int, tuple[Scope, list[bytes]]]]] = {}
-    for resource, scope, content in messages:
-        scopes = resources.setdefault(id(resource), (resource, {}))[1]
-        scopes.setdefault(id(scope), (scope, []))[1].append(field(b"\x12", content))
-    return b"".join([field(b"\x0a", _resource(resource) + b"".join(map(_group, scopes.values()))) for resource, scopes in resources.values()])
-
-
-def _resource(resource: Resource) -> bytes:
+def resource_fields(resource: Resource) -> bytes:
+    """Return a resource and its schema as fields of their envelope."""
     content = attribute_fields(b"\x0a", resource.attributes) + number_field(b"\x10", resource.dropped_attributes)
     return field(b"\x0a", content) + text_field(b"\x1a", resource.schema_url)
 
 
-def _group(group: tuple[Scope, list[bytes]]) -> bytes:
-    scope, fields = group
+def scope_fields(scope: Scope) -> bytes:
+    """Return a scope and its schema as fields of their envelope."""
     names = text_field(b"\x0a", scope.name) + text_field(b"\x12", scope.version)
     content = names + attribute_fields(b"\x1a", scope.attributes) + number_field(b"\x20", scope.dropped_attributes)
-    return field(b"\x12", field(b"\x0a", content) + b"".join(fields) + text_field(b"\x1a", scope.schema_url))
+    return field(b"\x0a", content) + text_field(b"\x1a", scope.schema_url)
+
+
+def request(messages: Iterable[Message]) -> bytes:
+    """Return one request with these messages, all spans or all log records, in their order within each scope of each resource."""
+    resources: dict[bytes, dict[bytes, list[bytes]]] = {}
+    for resource, scope, content in messages:
+        resources.setdefault(resource, {}).setdefault(scope, []).append(field(b"\x12", content))
+    return b"".join([field(b"\x0a", resource + _groups(scopes)) for resource, scopes in resources.items()])
+
+
+def _groups(scopes: Mapping[bytes, list[bytes]]) -> bytes:
+    return b"".join([field(b"\x12", scope + b"".join(fields)) for scope, fields in scopes.items()])
 
 
 def _event(event: SpanEvent) -> bytes:

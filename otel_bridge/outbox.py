@@ -30,6 +30,7 @@ class Outbox:
     def __init__(self, most_bytes: int) -> None:
         """most_bytes: when more waits, the least useful goes, the oldest of it first."""
         self._most_bytes = most_bytes
+        self._half_bytes = most_bytes // 2
         self._lanes: tuple[deque[Item], ...] = tuple(deque() for _ in Worth)
         self._bytes = 0
         self._number = 0
@@ -37,6 +38,8 @@ class Outbox:
         # Reentrant: a signal handler or a finalizer may log while this very thread is inside, between any two lines of what follows.
         self._lock = threading.RLock()
         self.has_some = Bell()
+        # Somebody waits for what is here, or it is half full: it is not to wait for company.
+        self.is_urgent = Bell()
 
     def put(self, worth: Worth, size: int, content: Any) -> None:
         """Take one thing told, or drop something."""
@@ -44,8 +47,11 @@ class Outbox:
             self._number += 1
             self._lanes[worth].append(Item(self._number, worth, size, content))
             self._bytes += size
-            if self._bytes > self._most_bytes:
-                self._make_room()
+            if self._bytes > self._half_bytes:
+                if not self.is_urgent.is_set():
+                    self.is_urgent.set()
+                if self._bytes > self._most_bytes:
+                    self._make_room()
         if not self.has_some.is_set():  # reading costs a third of setting
             self.has_some.set()
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from otel_bridge import conventions as c
@@ -19,7 +20,8 @@ from otel_bridge.worth import Worth
 if TYPE_CHECKING:  # the SDK: 150 ms of import, for other endpoints only
     from otel_bridge.sdk_spans import SdkSpans
 
-# Of a finished span the last so many events are kept, as by the SDK (OTEL_SPAN_EVENT_COUNT_LIMIT); its log lines are records as well.
+# Of a finished span the last so many events are kept, as by the SDK, if OTEL_SPAN_EVENT_COUNT_LIMIT states no other number; its log lines are
+# records as well.
 MOST_EVENTS = 128
 # W3C Trace Context, trace-flags: sampled.
 _SAMPLED = 0x1
@@ -35,7 +37,7 @@ class _Open:
     start_ns: int
     parent_span_id: bytes
     attributes: Mapping[str, Any]
-    events: deque[SpanEvent] = field(default_factory=lambda: deque(maxlen=MOST_EVENTS))
+    events: deque[SpanEvent]
     dropped_events: int = 0
 
     def note(self, name: str, attributes: Mapping[str, Any], time_ns: int) -> None:
@@ -54,6 +56,7 @@ class Recorder:
         self._scope = Scope("flowspan")
         self._others = others
         self._sampling = Sampling()
+        self._most_events = _most_events()
         self._open: dict[SpanKey, _Open] = {}
 
     @property
@@ -100,8 +103,6 @@ class Recorder:
         known = self._open.get(key)
         if moment.kind != c.BEGUN and known is not None:
             known.note(c.SPAN_EVENT_PREFIX + moment.kind, _beyond_names(attributes), moment.time_ns)
-        elif moment.kind == c.BEGUN and known is None:
-            self._open[key] = _Open(moment.name, moment.time_ns, moment.parent_span_id, attributes)
         said = {**attributes, c.SPAN_NAME: moment.name}
         if moment.kind == c.RETRIED and moment.work.role == c.ROLE_RUN:
             said[c.ROLE] = c.ROLE_RUN
@@ -111,10 +112,12 @@ class Recorder:
             said[c.SPAN_START_NS] = moment.time_ns
         record = LogLine(*key, moment.time_ns, None, event_name=c.SPAN_EVENT_PREFIX + moment.kind, flags=_SAMPLED, attributes=said)
         self._add_record(record, Worth.START)
+        if moment.kind == c.BEGUN and known is None:
+            self._open[key] = _Open(moment.name, moment.time_ns, moment.parent_span_id, attributes, deque(maxlen=self._most_events))
 
     def _end(self, end: SpanEnd) -> None:
         known = self._open.pop((end.trace_id, end.span_id), None)
-        begun = known or _Open(end.name, end.start_ns or end.end_ns, end.parent_span_id, {})
+        begun = known or _Open(end.name, end.start_ns or end.end_ns, end.parent_span_id, {}, deque(maxlen=self._most_events))
         attributes = {**begun.attributes, **plain_attributes(end.attributes)}
         for event in end.events:
             begun.note(event.name, plain_attributes(event.attributes), event.time_ns)
@@ -125,11 +128,11 @@ class Recorder:
         end.attributes, end.links = attributes, _links(begun.attributes, end)
         end.events, end.dropped_events = begun.events, begun.dropped_events
         end.flags, end.resource, end.scope = _SAMPLED, self._resource, self._scope
+        if not end.work.node:
+            self._forget_rest(end.trace_id)
         self._encoder.add_span(end, Worth.END)
         if self._others is not None:
             self._others.add(end)
-        if not end.work.node:
-            self._forget_rest(end.trace_id)
 
     def _forget_rest(self, trace_id: bytes) -> None:
         """A run that is over has nothing open: what seems so has lost its end on the way. Else this process would speak for it for ever."""
@@ -147,6 +150,11 @@ class Recorder:
     def _add_record(self, record: LogLine, worth: Worth) -> None:
         record.observed_ns, record.resource, record.scope = time.time_ns(), self._resource, self._scope
         self._encoder.add_record(record, worth)
+
+
+def _most_events() -> int:
+    stated = os.environ.get("OTEL_SPAN_EVENT_COUNT_LIMIT", "").strip()
+    return int(stated) if stated.isdecimal() else MOST_EVENTS
 
 
 def plain_attributes(attributes: Mapping[str, Any]) -> dict[str, Any]:

@@ -11,11 +11,12 @@ from urllib.parse import unquote
 
 from otel_bridge import conventions as c
 from otel_bridge.facts import Resource
+from otel_bridge.guard import harmlessly
 
 
 def resource_of(service_name: str, instance_id: str) -> Resource:
     """Return the resource of this process. service_name: stated in code, before the environment's. instance_id: of its signs of life."""
-    stated = _detected() if has_detectors() else _stated(os.environ.get("OTEL_RESOURCE_ATTRIBUTES", ""))
+    stated = (_detected() if has_detectors() else None) or _stated(os.environ.get("OTEL_RESOURCE_ATTRIBUTES", ""))
     named = service_name or os.environ.get("OTEL_SERVICE_NAME", "") or stated.get(c.SERVICE_NAME) or _unknown_service()
     return Resource({**stated, c.SERVICE_NAME: named, c.SERVICE_INSTANCE_ID: instance_id})
 
@@ -25,6 +26,7 @@ def has_detectors() -> bool:
     return bool(os.environ.get("OTEL_EXPERIMENTAL_RESOURCE_DETECTORS", "").strip())
 
 
+@harmlessly
 def _detected() -> Mapping[str, Any]:
     from opentelemetry.sdk.resources import Resource as SdkResource
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from otel_bridge.guard import harmlessly
+
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace.sampling import Sampler
 
@@ -40,7 +42,9 @@ def is_asked_for() -> bool:
     return os.environ.get("OTEL_TRACES_SAMPLER", "").strip().lower() not in _ALWAYS
 
 
+@harmlessly
 def _named_sampler() -> Sampler:
+    """Return the sampler that the environment names; where it cannot be had, None, and everything is told."""
     from opentelemetry.sdk.trace import TracerProvider
 
     return TracerProvider(shutdown_on_exit=False).sampler  # the one that the environment names

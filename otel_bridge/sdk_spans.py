@@ -25,7 +25,7 @@ class SdkSpans:
     def __init__(self, resource: Resource, processors: Sequence[SpanProcessor]) -> None:
         """resource: who sends them. processors: take them to where they go."""
         self._ids = ComputedIds()
-        self._provider = TracerProvider(resource=SdkResource(dict(resource.attributes)), id_generator=self._ids, shutdown_on_exit=False)
+        self._provider = TracerProvider(resource=SdkResource.create(dict(resource.attributes)), id_generator=self._ids, shutdown_on_exit=False)
         for processor in processors:
             self._provider.add_span_processor(processor)
         self._tracer = self._provider.get_tracer("flowspan")

@@ -27,7 +27,7 @@ _stand_ins: weakref.WeakKeyDictionary[Any, Any] = weakref.WeakKeyDictionary()
 _nodes: dict[str, str] = {}
 MOST_NODES = 10_000
 # A worker is killed when its driver ends, which may be as soon as it has the result: what was told is on its way before that. Some 10 ms, and
-# the SDK's import with the first call; a server that fails is not waited for.
+# a connection with the first call; a server that fails is not waited for.
 HANDED_ON_S = 2.0
 
 

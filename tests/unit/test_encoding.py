@@ -10,7 +10,7 @@ from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsSer
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from otel_bridge.encoding import MOST_RECORDS, Encoder
-from otel_bridge.facts import RANK_OTLP, LogLine, SpanEnd
+from otel_bridge.facts import RANK_OTLP, LogLine, Scope, SpanEnd
 from otel_bridge.parcels import LOGS_PATH, TRACES_PATH, Parcel
 from otel_bridge.worth import Worth
 
@@ -72,6 +72,18 @@ def test_a_record_that_cannot_be_encoded_is_refused_and_spoils_no_other() -> Non
     parcels = list(encoder.take_parcels())
 
     assert ["1", "3"] == [name for parcel in parcels for name in records_in(parcel)]
+
+
+def test_a_library_of_an_odd_name_costs_its_own_spans_only() -> None:
+    encoder, odd = Encoder(), span(2)
+    odd.scope = Scope("lib", version=1.0)  # type: ignore[arg-type]  # as programs do
+    encoder.add_span(span(1), Worth.END)
+    with pytest.raises(AttributeError):
+        encoder.add_span(odd, Worth.END)
+
+    (parcel,) = encoder.take_parcels()
+
+    assert ["1"] == records_in(parcel)
 
 
 def test_the_same_records_are_the_same_bytes() -> None:

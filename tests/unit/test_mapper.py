@@ -107,8 +107,8 @@ def test_signs_of_life_and_flushes_come_while_a_program_tells_faster_than_is_map
 # R162
 def test_what_a_busy_program_tells_waits_until_mapping_has_rested_or_somebody_waits_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("otel_bridge.mapper.SHARE", 1e-9)  # whatever a round took, it was too much
-    monkeypatch.setattr("otel_bridge.mapper.MOST_REST_S", PATIENCE_S)
-    with mapping_of(replace(SETTINGS, heartbeat_s=4 * PATIENCE_S)) as mapping:
+    monkeypatch.setattr("otel_bridge.mapper.MOST_REST_S", 2 * PATIENCE_S)
+    with mapping_of(replace(SETTINGS, heartbeat_s=8 * PATIENCE_S)) as mapping:
         mapping.tell(event("flow_started"))
         mapping.take_until(lambda taken: {True, False} == {parcel.is_beat for parcel in taken})
         mapping.tell(event("flow_completed"), Worth.END)
@@ -144,6 +144,47 @@ def test_a_span_that_fails_when_it_is_told_costs_the_others_nothing(mapping: Map
 
     assert mapping.mapper.unmappable >= 1
     assert [Worth.START] == [parcel.worth for parcel in parcels if not parcel.is_beat]
+
+
+# R162
+def test_a_rest_is_over_when_the_queue_is_half_full(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("otel_bridge.mapper.SHARE", 1e-9)
+    monkeypatch.setattr("otel_bridge.mapper.MOST_REST_S", 2 * PATIENCE_S)
+    with mapping_of(replace(SETTINGS, queue_bytes=20 * 600, heartbeat_s=8 * PATIENCE_S)) as mapping:
+        mapping.tell(event("flow_started"))
+        mapping.take_until(lambda taken: {True, False} == {parcel.is_beat for parcel in taken})
+        for number in range(12):
+            mapping.tell(event("flow_log", message=f"{number}"), Worth.LINE)
+        parcels = mapping.take_until(lambda taken: Worth.LINE in {parcel.worth for parcel in taken})
+
+    assert (True, 0) == (10 < sum(parcel.records for parcel in parcels), sum(mapping.outbox.dropped().values()))
+
+
+# R172
+def test_a_time_that_is_none_is_the_time_of_mapping(mapping: Mapping) -> None:
+    mapping.tell({**event("flow_started"), "ts": "yesterday"})
+    mapping.take_until(lambda taken: Worth.START in [parcel.worth for parcel in taken if not parcel.is_beat])
+
+    assert 0 == mapping.mapper.unmappable
+
+
+# R169 R172
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"OTEL_TRACES_SAMPLER": "parentbased_traceidratio", "OTEL_SPAN_LINK_COUNT_LIMIT": "x"},
+        {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:9", "OTEL_BSP_MAX_QUEUE_SIZE": "1", "OTEL_SPAN_LINK_COUNT_LIMIT": "x"},
+        {"OTEL_EXPERIMENTAL_RESOURCE_DETECTORS": "no_such_detector"},
+    ],
+)
+def test_what_the_sdk_cannot_do_costs_the_flowspan_server_nothing(asked: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in asked.items():
+        monkeypatch.setenv(name, value)
+    with mapping_of(SETTINGS) as mapping:
+        mapping.tell(event("flow_started"))
+        parcels = mapping.take_until(lambda taken: Worth.START in [parcel.worth for parcel in taken if not parcel.is_beat])
+
+    assert parcels
 
 
 class Other(SpanProcessor):

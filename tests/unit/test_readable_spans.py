@@ -14,8 +14,8 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode, TraceFlags, TraceState
 
 from otel_bridge.facts import Resource
-from otel_bridge.messages import request, span_message
 from otel_bridge.readable_spans import scope_of, span_end
+from tests.parcels import body_of
 
 RESOURCE = SdkResource({"service.name": "app", "cores": 2}, "https://schema/resource")
 
@@ -58,6 +58,6 @@ def test_a_span_is_what_the_sdk_s_own_exporters_send(span: ReadableSpan) -> None
     assert context is not None
     resource = Resource(RESOURCE.attributes, schema_url=RESOURCE.schema_url)
 
-    told = request([span_message(span_end(span, context, {}, resource, scope_of(span.instrumentation_scope)))])
+    told = body_of(span_end(span, context, {}, resource, scope_of(span.instrumentation_scope)))
 
     assert encode_spans([span]) == ExportTraceServiceRequest.FromString(told)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import gzip
+import struct
 
+import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from otel_bridge.encoding import Encoder
@@ -23,6 +25,33 @@ def test_with_its_run_a_task_run_whose_end_was_lost_is_forgotten() -> None:
     recorder.record(*facts_of({"event": "flow_completed", "run_id": "one", "flow": "nightly"}, now_ns))
 
     assert (3, 1) == (begun, recorder.open_spans)
+
+
+# R172
+def test_with_its_run_nothing_stays_open_though_the_run_s_end_cannot_be_sent() -> None:
+    recorder, now_ns = Recorder(Encoder(), Resource()), 1_790_000_000_000_000_000
+    for event, said in (("flow_started", {}), ("task_started", {"task": "load", "node": "load:1"})):
+        recorder.record(*facts_of({"event": event, "run_id": "one", "flow": "nightly", **said}, now_ns))
+
+    with pytest.raises(struct.error):
+        recorder.record(*facts_of({"event": "flow_completed", "run_id": "one", "flow": "nightly"}, -1))
+
+    assert 0 == recorder.open_spans
+
+
+# R169
+def test_a_finished_span_keeps_as_many_lines_as_the_environment_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OTEL_SPAN_EVENT_COUNT_LIMIT", "2")
+    encoder, now_ns = Encoder(), 1_790_000_000_000_000_000
+    recorder = Recorder(encoder, Resource())
+    for event in ("flow_started", "flow_log", "flow_log", "flow_log", "flow_completed"):
+        recorder.record(*facts_of({"event": event, "run_id": "one", "flow": "nightly", "message": "a line"}, now_ns))
+
+    (ended,) = (parcel for parcel in encoder.take_parcels() if Worth.END == parcel.worth)
+
+    (envelope,) = ExportTraceServiceRequest.FromString(gzip.decompress(ended.body)).resource_spans
+    (span,) = envelope.scope_spans[0].spans
+    assert (2, 1) == (len(span.events), span.dropped_events_count)
 
 
 # R159

@@ -134,11 +134,11 @@ def _taken(text: bytes) -> Answer:
     """Read what a server says that has taken a request but not all of it (opentelemetry-proto, OTLP/HTTP Partial Success)."""
     if not text:
         return Answer(taken=True, is_answered=True)
-    with importing:
-        from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceResponse
     try:
+        with importing:
+            from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceResponse
         said = ExportLogsServiceResponse.FromString(text).partial_success  # spelled as that for spans is
-    except Exception:  # noqa: BLE001  # protobuf's error of the day; a 200 is a 200
+    except Exception:  # noqa: BLE001  # protobuf's error of the day, or no protobuf here; a 200 is a 200
         return Answer(taken=True, is_answered=True)
     return Answer(taken=True, reason=said.error_message, refused=max(said.rejected_log_records, 0), is_answered=True)
 

@@ -6,7 +6,7 @@ import subprocess
 import sys
 import textwrap
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -41,9 +41,9 @@ def environment(url: str, spool: Path, **added: str) -> dict[str, str]:
     return clean_environment(**{**told, **added})
 
 
-def run_program(code: str, url: str, spool: Path, **added: str) -> subprocess.CompletedProcess[str]:
-    """Run a program to its end, after PROLOGUE; added: to its environment."""
-    command = [sys.executable, "-c", PROLOGUE + textwrap.dedent(code)]
+def run_program(code: str, url: str, spool: Path, options: Sequence[str] = (), **added: str) -> subprocess.CompletedProcess[str]:
+    """Run a program to its end, after PROLOGUE; options: of its interpreter; added: to its environment."""
+    command = [sys.executable, *options, "-c", PROLOGUE + textwrap.dedent(code)]
     return subprocess.run(command, env=environment(url, spool, **added), capture_output=True, text=True, timeout=PATIENCE_S, check=False)
 
 

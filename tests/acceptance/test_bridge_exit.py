@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.bad_servers import PATIENCE_S, BadServer, ok, silence
+from tests.bad_servers import PATIENCE_S, BadServer, ok, silence, status
 from tests.bridge_programs import all_of, lines_of, run_program, running_program, step, told
 
 
@@ -42,6 +42,15 @@ def test_a_short_program_loses_nothing_however_it_ends(end: str, code: int, serv
     done = run_program(f"tell('r')\n{end}", server.url, spool)
 
     assert (code, all_of("r")) == (done.returncode, told(server.requests)), done.stderr
+    assert not spool.exists()
+
+
+# R160 R163
+def test_a_program_without_a_single_package_is_told_whole(server: BadServer, spool: Path) -> None:
+    server.answer = status(200, body=b"\x0a\x00")  # a partial success that says nothing: nobody here can read it
+    done = run_program("tell('r')", server.url, spool, options=["-S"], OTEL_TRACES_SAMPLER="traceidratio")
+
+    assert (0, all_of("r")) == (done.returncode, told(server.requests)), done.stderr
     assert not spool.exists()
 
 

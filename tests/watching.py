@@ -14,6 +14,7 @@ import otel_bridge
 from otel_bridge import carrying
 from otel_bridge import conventions as c
 from otel_bridge.bridge import bridge
+from otel_bridge.places import Place, current
 from tests.in_process import Server, eventually, running
 
 
@@ -67,6 +68,13 @@ class Told:
 def texts_of(attributes: list[dict[str, Any]]) -> dict[str, str]:
     """Return those attributes that are texts."""
     return {one["key"]: one["value"]["stringValue"] for one in attributes if "stringValue" in one["value"]}
+
+
+def here() -> Place:
+    """Return the place this is called at."""
+    place = current()
+    assert place is not None
+    return place
 
 
 @contextmanager

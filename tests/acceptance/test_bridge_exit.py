@@ -48,7 +48,8 @@ def test_a_short_program_loses_nothing_however_it_ends(end: str, code: int, serv
 # R160 R163
 def test_a_program_without_a_single_package_is_told_whole(server: BadServer, spool: Path) -> None:
     server.answer = status(200, body=b"\x0a\x00")  # a partial success that says nothing: nobody here can read it
-    done = run_program("tell('r')", server.url, spool, options=["-S"], OTEL_TRACES_SAMPLER="traceidratio")
+    asked = {"OTEL_TRACES_SAMPLER": "traceidratio", "OTEL_EXPERIMENTAL_RESOURCE_DETECTORS": "process"}
+    done = run_program("tell('r')", server.url, spool, ["-S"], OTEL_EXPORTER_OTLP_ENDPOINT="http://127.0.0.1:9", **asked)
 
     assert (0, all_of("r")) == (done.returncode, told(server.requests)), done.stderr
     assert not spool.exists()

@@ -10,7 +10,7 @@ from datetime import date
 from otel_bridge import flow, log, progress, run, task
 from otel_bridge.places import Place, current
 from tests import watching
-from tests.watching import Told
+from tests.watching import Told, here
 
 told = watching.told
 
@@ -25,13 +25,6 @@ def nightly(day: date) -> int:
 def load(count: int) -> int:
     """Load so many."""
     return 2 * count
-
-
-def here() -> Place:
-    """Return the place this is called at."""
-    place = current()
-    assert place is not None
-    return place
 
 
 def test_a_block_returns_its_node_for_others_to_wait_for(told: Told) -> None:

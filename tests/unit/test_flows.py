@@ -12,7 +12,7 @@ import pytest
 
 from otel_bridge import conventions as c
 from otel_bridge import flow, log, progress, run, task
-from otel_bridge.places import Place, current
+from otel_bridge.places import current
 from tests import watching
 from tests.watching import Told, texts_of
 
@@ -34,13 +34,6 @@ def load(count: int) -> int:
 @task(key="doubling", tags=["fast"], upstream=["load:1"], priority=2)
 def double(count: int) -> int:
     return 2 * count
-
-
-def here() -> Place:
-    """Return the place this is called at."""
-    place = current()
-    assert place is not None
-    return place
 
 
 # R159 R167

@@ -11,20 +11,12 @@ from typing import Any, TypeVar, cast
 import pytest
 
 from otel_bridge import flow, log, run, task
-from otel_bridge.places import Place, current
 from tests import watching
-from tests.watching import Told
+from tests.watching import Told, here
 
 told = watching.told
 
 T = TypeVar("T")
-
-
-def here() -> Place:
-    """Return the place this is called at."""
-    place = current()
-    assert place is not None
-    return place
 
 
 @task

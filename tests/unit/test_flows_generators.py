@@ -8,18 +8,10 @@ from collections.abc import Generator, Iterator
 import pytest
 
 from otel_bridge import log, run, task
-from otel_bridge.places import Place, current
 from tests import watching
-from tests.watching import Told
+from tests.watching import Told, here
 
 told = watching.told
-
-
-def here() -> Place:
-    """Return the place this is called at."""
-    place = current()
-    assert place is not None
-    return place
 
 
 @task

@@ -7,12 +7,21 @@ import struct
 
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from otel_bridge.encoding import Encoder
 from otel_bridge.facts import Resource
 from otel_bridge.lifecycle import facts_of
 from otel_bridge.recorder import MOST_EVENTS, Recorder
 from otel_bridge.worth import Worth
+
+
+def ended_in(encoder: Encoder) -> Span:
+    """Return the one span that has ended."""
+    (ended,) = (parcel for parcel in encoder.take_parcels() if Worth.END == parcel.worth)
+    (envelope,) = ExportTraceServiceRequest.FromString(gzip.decompress(ended.body)).resource_spans
+    (span,) = envelope.scope_spans[0].spans
+    return span
 
 
 def test_with_its_run_a_task_run_whose_end_was_lost_is_forgotten() -> None:
@@ -47,10 +56,8 @@ def test_a_finished_span_keeps_as_many_lines_as_the_environment_says(monkeypatch
     for event in ("flow_started", "flow_log", "flow_log", "flow_log", "flow_completed"):
         recorder.record(*facts_of({"event": event, "run_id": "one", "flow": "nightly", "message": "a line"}, now_ns))
 
-    (ended,) = (parcel for parcel in encoder.take_parcels() if Worth.END == parcel.worth)
+    span = ended_in(encoder)
 
-    (envelope,) = ExportTraceServiceRequest.FromString(gzip.decompress(ended.body)).resource_spans
-    (span,) = envelope.scope_spans[0].spans
     assert (2, 1) == (len(span.events), span.dropped_events_count)
 
 
@@ -63,10 +70,8 @@ def test_a_finished_span_has_the_last_of_many_lines_and_says_how_many_more_there
     for number, event in enumerate(told):
         recorder.record(*facts_of({"event": event, "message": f"line {number}", **names}, now_ns + number))
 
-    (ended,) = (parcel for parcel in encoder.take_parcels() if Worth.END == parcel.worth)
+    span = ended_in(encoder)
 
-    (envelope,) = ExportTraceServiceRequest.FromString(gzip.decompress(ended.body)).resource_spans
-    (span,) = envelope.scope_spans[0].spans
     lines = [event.attributes[0].value.string_value for event in span.events]
     assert (MOST_EVENTS, 3, "line 4", f"line {MOST_EVENTS + 3}") == (len(lines), span.dropped_events_count, lines[0], lines[-1])
     assert (now_ns, now_ns + len(told) - 1) == (span.start_time_unix_nano, span.end_time_unix_nano)

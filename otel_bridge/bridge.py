@@ -1,6 +1,6 @@
 """The process's bridge: one for all that tells something here. Made when something is first told, by the environment or by `configure`.
 
-This is the only module with state of the process. It begins anew in a forked child (forks.py), and ends with the interpreter (exits.py).
+The process's state is here: it begins anew in a forked child (forks.py), and ends with the interpreter (exits.py).
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ from otel_bridge.protobuf import any_value, attribute_fields, field, number_fiel
 # A tag and a number of fixed size, twice: the two times that spans and log records have.
 _TIMES = Struct("<BQBQ").pack
 _TIME = Struct("<BQ").pack
-_RECORD_FLAGS = Struct("<BI").pack
+_FLAGS = Struct("<BI").pack
 _SPAN_FLAGS = Struct("<HI").pack
 
 
@@ -60,7 +60,7 @@ def record_message(line: LogLine) -> bytes:
         field(b"\x2a", body) if body else b"",
         attribute_fields(b"\x32", line.attributes),
         number_field(b"\x38", line.dropped_attributes),
-        _RECORD_FLAGS(0x45, line.flags),
+        _FLAGS(0x45, line.flags),
         field(b"\x4a", line.trace_id) if line.trace_id else b"",
         field(b"\x52", line.span_id) if line.span_id else b"",
         text_field(b"\x62", line.event_name),
@@ -101,4 +101,4 @@ def _event(event: SpanEvent) -> bytes:
 def _link(link: SpanLink) -> bytes:
     ids = field(b"\x0a", link.trace_id) + field(b"\x12", link.span_id) + text_field(b"\x1a", link.trace_state)
     said = attribute_fields(b"\x22", link.attributes) + number_field(b"\x28", link.dropped_attributes)
-    return ids + said + _RECORD_FLAGS(0x35, link.flags)
+    return ids + said + _FLAGS(0x35, link.flags)

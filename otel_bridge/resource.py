@@ -16,12 +16,12 @@ from otel_bridge.guard import harmlessly
 
 def resource_of(service_name: str, instance_id: str) -> Resource:
     """Return the resource of this process. service_name: stated in code, before the environment's. instance_id: of its signs of life."""
-    stated = (_detected() if has_detectors() else None) or _stated(os.environ.get("OTEL_RESOURCE_ATTRIBUTES", ""))
+    stated = (_detected() if _has_detectors() else None) or _stated(os.environ.get("OTEL_RESOURCE_ATTRIBUTES", ""))
     named = service_name or os.environ.get("OTEL_SERVICE_NAME", "") or stated.get(c.SERVICE_NAME) or _unknown_service()
     return Resource({**stated, c.SERVICE_NAME: named, c.SERVICE_INSTANCE_ID: instance_id})
 
 
-def has_detectors() -> bool:
+def _has_detectors() -> bool:
     """Return whether detectors are to be asked, which are the SDK's."""
     return bool(os.environ.get("OTEL_EXPERIMENTAL_RESOURCE_DETECTORS", "").strip())
 

@@ -21,7 +21,7 @@ class Sampling:
 
     def __init__(self) -> None:
         """Read the environment."""
-        self._sampler = _named_sampler() if is_asked_for() else None
+        self._sampler = _named_sampler() if _is_asked_for() else None
         self._decisions: dict[bytes, bool] = {}
 
     def has(self, trace_id: bytes, name: str) -> bool:
@@ -37,7 +37,7 @@ class Sampling:
         return known
 
 
-def is_asked_for() -> bool:
+def _is_asked_for() -> bool:
     """Return whether the environment names a sampler that may leave something out."""
     return os.environ.get("OTEL_TRACES_SAMPLER", "").strip().lower() not in _ALWAYS
 
